@@ -1,0 +1,362 @@
+package recipes
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"maps"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// smallParts, smallDebian and smallProfiles are the least that makes a catalogue, with every key in use.
+const (
+	smallParts = `
+[[tool]]
+name = "make"
+summary = "make"
+commands = ["make", "gmake"]
+
+[[tool]]
+name = "certificates"
+summary = "certificates"
+files = ["/etc/ssl/cert.pem"]
+
+[[part]]
+name = "ssl"
+tier = "required"
+summary = "TLS"
+extensions = ["_ssl"]
+modules = ["ssl", "_ssl"]
+
+[[part.probe]]
+headers = ["openssl/ssl.h"]
+symbol = "SSL_CTX_new"
+libs = ["ssl", "crypto"]
+pkg_config = ["openssl"]
+include_dirs = ["/usr/include/tls"]
+configure_args = ["--with-it"]
+minimum = [
+  { until = "3.9", test = "V >= 0x10002000L", says = "OpenSSL 1.0.2" },
+  { since = "3.10", test = "V >= 0x10101000L", says = "OpenSSL 1.1.1" },
+]
+
+[[part.probe]]
+since = "3.12"
+headers = ["tls.h"]
+symbol = "tls_new"
+libs = ["tls"]
+
+[[part]]
+name = "nis"
+tier = "wanted"
+summary = "NIS"
+until = "3.12"
+extensions = ["nis"]
+modules = ["nis"]
+
+[[part.probe]]
+headers = ["rpc/rpc.h"]
+symbol = "yp_match"
+
+[[part]]
+name = "zstd"
+tier = "required"
+summary = "Zstandard"
+since = "3.14"
+modules = ["compression.zstd"]
+
+[[part]]
+name = "tests"
+tier = "option"
+summary = "test suite"
+`
+	smallDebian = `
+name = "debian"
+ids = ["debian", "ubuntu"]
+refresh = ["apt-get", "update"]
+install = ["apt-get", "install", "--yes"]
+environment = ["DEBIAN_FRONTEND=noninteractive"]
+pool = "pool/main/p/python{series}/python{series}_{version}.orig.tar.{compression}"
+
+[packages]
+make = ["make"]
+certificates = ["ca-certificates"]
+ssl = ["libssl-dev"]
+nis = []
+`
+	smallAlpine = `
+name = "alpine"
+ids = ["alpine"]
+install = ["apk", "add"]
+
+[packages]
+make = ["make"]
+certificates = ["ca-certificates"]
+ssl = ["openssl-dev"]
+nis = ["libnsl-dev"]
+`
+	smallProfiles = `
+[[profile]]
+name = "release"
+summary = "optimised"
+configure_args = ["--enable-optimizations"]
+cflags = ["-g0"]
+`
+)
+
+// smallSeries writes the file of a series with these releases.
+func smallSeries(name string, versions ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "series = %q\nstatus = \"bugfix\"\nend_of_life = \"2029-10-01\"\nrelease_manager = \"A Person\"\n", name)
+	fmt.Fprintf(&b, "openpgp = [%q]\n", strings.Repeat("A0", 20))
+	b.WriteString("sigstore = { identity = \"a@example.org\", issuer = \"https://accounts.example\" }\n")
+	b.WriteString("configure_args = [\"--with-it=no\"]\n")
+	b.WriteString("no_tests = { configure_args = [\"--no-tests\"], extensions = [\"_testcapi\"], directories = [\"Lib/test\"] }\n")
+	for _, v := range versions {
+		fmt.Fprintf(&b, "\n[[release]]\nversion = %q\ndate = \"2025-06-11\"\n", v)
+		fmt.Fprintf(&b, "tar_xz = { sha256 = %q, size = 1000, proof = \"signature-verified\" }\n", digestOf(v+".tar.xz"))
+		fmt.Fprintf(&b, "tgz = { sha256 = %q, proof = \"agreed\" }\n", digestOf(v+".tgz"))
+	}
+	return b.String()
+}
+
+func digestOf(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
+
+// smallFiles is a whole catalogue in memory.
+func smallFiles() map[string]string {
+	return map[string]string{
+		"parts.toml":            smallParts,
+		"profiles.toml":         smallProfiles,
+		"platforms/debian.toml": smallDebian,
+		"platforms/alpine.toml": smallAlpine,
+		"cpython/3.9.toml":      smallSeries("3.9", "3.9.25", "3.9.0"),
+		"cpython/3.10.toml":     smallSeries("3.10", "3.10.1"),
+		"cpython/3.11.toml":     smallSeries("3.11", "3.11.17", "3.11.9"),
+		"cpython/3.12.toml":     smallSeries("3.12", "3.12.15", "3.12.14", "3.12.0"),
+		"cpython/3.13.toml":     smallSeries("3.13", "3.13.18", "3.13.16", "3.13.5", "3.13.0"),
+		"cpython/3.14.toml":     smallSeries("3.14", "3.14.10", "3.14.5", "3.14.5rc1", "3.14.0"),
+		"cpython/3.15.toml":     smallSeries("3.15", "3.15.2", "3.15.0", "3.15.0rc3", "3.15.0rc2", "3.15.0b1", "3.15.0a10", "3.15.0a9"),
+		"cpython/3.16.toml":     smallSeries("3.16", "3.16.0a2", "3.16.0a1"),
+	}
+}
+
+func fsOf(files map[string]string) fs.FS {
+	fsys := make(fstest.MapFS)
+	for name, content := range files {
+		fsys[name] = &fstest.MapFile{Data: []byte(content)}
+	}
+	return fsys
+}
+
+func loadSmall(tb testing.TB) *Catalogue {
+	tb.Helper()
+	c, err := Load(fsOf(smallFiles()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// TestLoadRefuses changes one text of a catalogue that loads: bad makes it fail with exactly that error, good does not.
+func TestLoadRefuses(t *testing.T) {
+	const (
+		s13   = "cpython/3.13.toml"
+		parts = "parts.toml"
+		deb   = "platforms/debian.toml"
+		prof  = "profiles.toml"
+	)
+	d5 := digestOf("3.13.5.tar.xz")
+	for _, row := range []struct {
+		name, file, old, bad, good, want string
+	}{
+		{"unknown key", s13, "status =", "state = \"x\"\nstatus =", "# state\nstatus =", `recipe cpython/3.13.toml: unknown key "state"`},
+		{"unknown key below", s13, "size = 1000", "sise = 1000", "size = 1", `recipe cpython/3.13.toml: unknown key "release.tar_xz.sise"`},
+		{"series", s13, `series = "3.13"`, `series = "3.x"`, `series = "3.13" # x`, `recipe cpython/3.13.toml: "3.x" is not a series`},
+		{"series with zero", s13, `series = "3.13"`, `series = "3.013"`, `series = '3.13'`, `recipe cpython/3.13.toml: "3.013" is not a series`},
+		{"file name", s13, "3.13", "3.17", "3.13", `recipe cpython/3.13.toml: the file of series 3.17 has another name`},
+		{"status", s13, `"bugfix"`, `"fine"`, `"security"`, `recipe cpython/3.13.toml: status "fine" is none of feature, bugfix, security, end-of-life`},
+		{"end of life", s13, "2029-10-01", "2029-10", "2029-10-31", `recipe cpython/3.13.toml: end_of_life "2029-10" is not a day like 2025-06-11`},
+		{"release manager", s13, "A Person", " ", "B", `recipe cpython/3.13.toml: no release_manager`},
+		{"argument", s13, "--with-it=no", "--with it", "--with=it", `recipe cpython/3.13.toml: configure_args: "--with it" is not one word`},
+		{"no tests: argument", s13, `"--no-tests"`, `""`, `"--without-tests"`, `recipe cpython/3.13.toml: no_tests: configure_args: "" is not one word`},
+		{"no tests: extension", s13, `"_testcapi"`, `"_test.capi"`, `"_testbuffer"`, `recipe cpython/3.13.toml: no_tests: extensions: malformed "_test.capi"`},
+		{"no tests: directory escapes", s13, `"Lib/test"`, `"../Lib"`, `"Lib/a/test"`, `recipe cpython/3.13.toml: no_tests: directories: malformed "../Lib"`},
+		{"no tests: directory inside escapes", s13, `"Lib/test"`, `"Lib/../.."`, `"Lib"`, `recipe cpython/3.13.toml: no_tests: directories: malformed "Lib/../.."`},
+		{"no tests: absolute directory", s13, `"Lib/test"`, `"/usr"`, `"usr"`, `recipe cpython/3.13.toml: no_tests: directories: malformed "/usr"`},
+		{"short fingerprint", s13, strings.Repeat("A0", 20), "A0A0A0A0", strings.Repeat("B1", 20), `recipe cpython/3.13.toml: openpgp: "A0A0A0A0" is not a full fingerprint, 40 upper-case hexadecimal digits`},
+		{"identity", s13, "a@example.org", "example", "b@example", `recipe cpython/3.13.toml: sigstore: identity "example" is not an e-mail address`},
+		{"issuer", s13, "https://accounts", "http://accounts", "https://account", `recipe cpython/3.13.toml: sigstore: issuer "http://accounts.example" is not an https URL`},
+		{"no release", "cpython/3.10.toml", smallSeries("3.10", "3.10.1"), smallSeries("3.10"), smallSeries("3.10", "3.10.0"), `recipe cpython/3.10.toml: no release`},
+		{"no version", s13, "version = \"3.13.5\"\n", "", "version = '3.13.5'\n", `recipe cpython/3.13.toml: release 0.0.0: no version`},
+		{"other series", s13, `"3.13.5"`, `"3.12.5"`, `"3.13.6"`, `recipe cpython/3.13.toml: release 3.12.5: not of series 3.13`},
+		{"order", s13, `"3.13.5"`, `"3.13.17"`, `"3.13.15"`, `recipe cpython/3.13.toml: release 3.13.17: not older than 3.13.16 before it`},
+		{"twice", s13, `"3.13.5"`, `"3.13.16"`, `"3.13.15"`, `recipe cpython/3.13.toml: release 3.13.16: not older than 3.13.16 before it`},
+		{"pre-release order", "cpython/3.15.toml", `"3.15.0a9"`, `"3.15.0a11"`, `"3.15.0a8"`, `recipe cpython/3.15.toml: release 3.15.0a11: not older than 3.15.0a10 before it`},
+		{"date", s13, `date = "2025-06-11"`, `date = "11 June"`, `date = ""`, `recipe cpython/3.13.toml: release 3.13.18: date "11 June" is not a day like 2025-06-11`},
+		{"digest length", s13, d5, d5[1:], d5, `recipe cpython/3.13.toml: release 3.13.5: tar_xz: sha256 "` + d5[1:] + `" is not 64 lower-case hexadecimal digits`},
+		{"digest case", s13, d5, strings.Repeat("A", 64), strings.Repeat("a", 64), `recipe cpython/3.13.toml: release 3.13.5: tar_xz: sha256 "` + strings.Repeat("A", 64) + `" is not 64 lower-case hexadecimal digits`},
+		{"digest twice", s13, d5, digestOf("3.12.14.tgz"), digestOf("x"), `recipe cpython/3.13.toml: release 3.13.5: tar_xz: "` + digestOf("3.12.14.tgz") + `" is there twice`},
+		{"size", s13, "1000", "0", "1", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: size 0 is not a number of bytes`},
+		{"proof", s13, "signature-verified", "hearsay", "single-source", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: proof "hearsay" is none of signature-verified, agreed, single-source`},
+
+		{"tool", parts, `commands = ["make", "gmake"]`, "", `commands = ["make"]`, `recipe parts.toml: tool make: not either commands or files`},
+		{"tool name", parts, `"make"`, `"Make"`, `"make"`, `recipe parts.toml: tool Make: name "Make" is not lower-case letters, digits and hyphens`},
+		{"tool and part", parts, `name = "tests"`, `name = "make"`, `name = "suite"`, `recipe parts.toml: part make: "make" is there twice`},
+		{"part key", parts, `modules = ["nis"]`, `module = ["nis"]`, `modules = []`, `recipe parts.toml: unknown key "part.module"`},
+		{"tier", parts, `"wanted"`, `"nice"`, `"required"`, `recipe parts.toml: part nis: tier "nice" is none of required, wanted, option`},
+		{"summary", parts, `"NIS"`, `""`, `"N"`, `recipe parts.toml: part nis: no summary`},
+		{"until", parts, `until = "3.12"`, `until = "3.12.1"`, `until = "3.11"`, `recipe parts.toml: part nis: "3.12.1" is not a series`},
+		{"span", parts, `until = "3.12"`, "since = \"3.10\"\nuntil = \"3.9\"", "since = \"3.9\"\nuntil = \"3.10\"", `recipe parts.toml: part nis: since 3.10 is after until 3.9`},
+		{"extension twice", parts, `extensions = ["nis"]`, `extensions = ["_ssl"]`, `extensions = ["_nis"]`, `recipe parts.toml: part nis: "_ssl" is there twice`},
+		{"module", parts, `modules = ["nis"]`, `modules = ["a b"]`, `modules = ["a.b"]`, `recipe parts.toml: part nis: modules: malformed "a b"`},
+		{"header", parts, `"tls.h"`, `"tls"`, `"t/tls.h"`, `recipe parts.toml: part ssl: probe 2: headers: malformed "tls"`},
+		{"no header", parts, `["tls.h"]`, `[]`, `["t.h"]`, `recipe parts.toml: part ssl: probe 2: no headers`},
+		{"symbol", parts, `"tls_new"`, `"tls_new()"`, `"tls_free"`, `recipe parts.toml: part ssl: probe 2: symbol: malformed "tls_new()"`},
+		{"library", parts, `["tls"]`, `["-ltls"]`, `["tls9.0"]`, `recipe parts.toml: part ssl: probe 2: libs: malformed "-ltls"`},
+		{"include directory", parts, `"/usr/include/tls"`, `"include"`, `"/include"`, `recipe parts.toml: part ssl: probe 1: include_dirs: malformed "include"`},
+		{"minimum", parts, `says = "OpenSSL 1.1.1"`, `says = ""`, `says = "OpenSSL"`, `recipe parts.toml: part ssl: probe 1: no says`},
+		{"test of two lines", parts, `"V >= 0x10101000L"`, `"V\n#error"`, `"V > 1"`, `recipe parts.toml: part ssl: probe 1: test "V\n#error" is not one line`},
+
+		{"ids", deb, `ids = ["debian", "ubuntu"]`, "", `ids = ["debian"]`, `recipe platforms/debian.toml: no ids`},
+		{"id twice", deb, `"ubuntu"`, `"alpine"`, `"kali"`, `recipe platforms/debian.toml: ids: "alpine" is there twice`},
+		{"platform name", deb, `name = "debian"`, `name = "ubuntu"`, `name = 'debian'`, `recipe platforms/debian.toml: the file of platform ubuntu has another name`},
+		{"install", deb, `install = ["apt-get", "install", "--yes"]`, "", `install = ["apt"]`, `recipe platforms/debian.toml: no install`},
+		{"environment", deb, `"DEBIAN_FRONTEND=noninteractive"`, `"QUIET"`, `"Q="`, `recipe platforms/debian.toml: environment: "QUIET" is not NAME=value`},
+		{"pool place-holder", deb, "{version}", "{release}", "{version}-1", `recipe platforms/debian.toml: pool: no {version}`},
+		{"pool escapes", deb, "pool/main", "../pool", "pool", `recipe platforms/debian.toml: pool: malformed "../pool/p/python{series}/python{series}_{version}.orig.tar.{compression}"`},
+		{"package key missing", deb, `ssl = ["libssl-dev"]`, "", `ssl = []`, `recipe platforms/debian.toml: packages: nothing about "ssl"`},
+		{"package key unknown", deb, `nis = []`, "nis = []\ntls = []", "nis = ['libnsl-dev']", `recipe platforms/debian.toml: packages: "tls" is not a tool, nor a part with a probe`},
+		{"part without probe", deb, `nis = []`, "nis = []\nzstd = []", "nis = [] # zstd", `recipe platforms/debian.toml: packages: "zstd" is not a tool, nor a part with a probe`},
+		{"option as package", deb, "libssl-dev", "--reinstall", "libssl1.1-dev", `recipe platforms/debian.toml: packages: ssl: malformed "--reinstall"`},
+
+		{"profiles", prof, smallProfiles, "", smallProfiles + "\n", `recipe profiles.toml: no profile`},
+		{"profile twice", prof, smallProfiles, smallProfiles + smallProfiles, smallProfiles, `recipe profiles.toml: profile release: "release" is there twice`},
+		{"flag", prof, `"-g0"`, `"-g0 -O3"`, `"-O3"`, `recipe profiles.toml: profile release: cflags: "-g0 -O3" is not one word`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			files := smallFiles()
+			if !strings.Contains(files[row.file], row.old) {
+				t.Fatalf("%s does not contain %q", row.file, row.old)
+			}
+			load := func(text string) (*Catalogue, error) {
+				changed := maps.Clone(files)
+				changed[row.file] = strings.Replace(files[row.file], row.old, text, 1)
+				return Load(fsOf(changed))
+			}
+			if c, err := load(row.bad); err == nil || err.Error() != row.want || c != nil {
+				t.Errorf("bad: %v, %v\nwant nil, %s", c, err, row.want)
+			}
+			if _, err := load(row.good); err != nil {
+				t.Errorf("good: %v", err)
+			}
+		})
+	}
+}
+
+// TestLoadNeedsFiles takes away what a catalogue cannot do without.
+func TestLoadNeedsFiles(t *testing.T) {
+	for _, row := range []struct{ prefix, want string }{
+		{"parts.toml", "recipe parts.toml: open parts.toml: file does not exist"},
+		{"profiles.toml", "recipe profiles.toml: open profiles.toml: file does not exist"},
+		{"platforms/", "recipe platforms: no recipe"},
+		{"cpython/", "recipe cpython: no recipe"},
+	} {
+		files := smallFiles()
+		maps.DeleteFunc(files, func(name, _ string) bool { return strings.HasPrefix(name, row.prefix) })
+		if _, err := Load(fsOf(files)); err == nil || err.Error() != row.want {
+			t.Errorf("without %s: %v, want %s", row.prefix, err, row.want)
+		}
+	}
+	loadSmall(t) // the twin: with all of them
+}
+
+func TestLoadSyntax(t *testing.T) {
+	files := smallFiles()
+	files["parts.toml"] = "[[part]\n"
+	_, err := Load(fsOf(files))
+	if err == nil || !strings.HasPrefix(err.Error(), "recipe parts.toml: toml: line ") {
+		t.Errorf("got %v, want the file and the line", err)
+	}
+	loadSmall(t)
+}
+
+// TestSigners: either kind of signer will do, none at all will not.
+func TestSigners(t *testing.T) {
+	key := "openpgp = [\"" + strings.Repeat("A0", 20) + "\"]\n"
+	identity := "sigstore = { identity = \"a@example.org\", issuer = \"https://accounts.example\" }\n"
+	for _, row := range []struct {
+		drop []string
+		want string
+	}{
+		{nil, "<nil>"},
+		{[]string{key}, "<nil>"},
+		{[]string{identity}, "<nil>"},
+		{[]string{key, identity}, "recipe cpython/3.13.toml: no signer"},
+	} {
+		files := smallFiles()
+		for _, line := range row.drop {
+			files["cpython/3.13.toml"] = strings.Replace(files["cpython/3.13.toml"], line, "", 1)
+		}
+		if _, err := Load(fsOf(files)); fmt.Sprint(err) != row.want {
+			t.Errorf("without %q: %v, want %s", row.drop, err, row.want)
+		}
+	}
+}
+
+// TestArchives: a release needs one archive, of either kind.
+func TestArchives(t *testing.T) {
+	xz := fmt.Sprintf("tar_xz = { sha256 = %q, size = 1000, proof = \"signature-verified\" }\n", digestOf("3.13.5.tar.xz"))
+	gz := fmt.Sprintf("tgz = { sha256 = %q, proof = \"agreed\" }\n", digestOf("3.13.5.tgz"))
+	for _, row := range []struct {
+		drop []string
+		want string
+	}{
+		{nil, "<nil>"},
+		{[]string{xz}, "<nil>"},
+		{[]string{gz}, "<nil>"},
+		{[]string{xz, gz}, "recipe cpython/3.13.toml: release 3.13.5: no archive"},
+	} {
+		files := smallFiles()
+		for _, line := range row.drop {
+			files["cpython/3.13.toml"] = strings.Replace(files["cpython/3.13.toml"], line, "", 1)
+		}
+		if _, err := Load(fsOf(files)); fmt.Sprint(err) != row.want {
+			t.Errorf("without %q: %v, want %s", row.drop, err, row.want)
+		}
+	}
+}
+
+// FuzzLoad puts any bytes in the place of each kind of recipe: never a panic, always a catalogue or an error, and what loads
+// answers.
+func FuzzLoad(f *testing.F) {
+	for _, s := range []string{smallParts, smallDebian, smallProfiles, smallSeries("3.13", "3.13.1", "3.13.0"), "", "x = 1", "[[release]]"} {
+		f.Add(s)
+	}
+	base := map[string]string{
+		"parts.toml":            smallParts,
+		"profiles.toml":         smallProfiles,
+		"platforms/debian.toml": smallDebian,
+		"cpython/3.13.toml":     smallSeries("3.13", "3.13.1"),
+	}
+	f.Fuzz(func(t *testing.T, content string) {
+		for name := range base {
+			files := maps.Clone(base)
+			files[name] = content
+			c, err := Load(fsOf(files))
+			if (c == nil) == (err == nil) {
+				t.Fatalf("%s: %v, %v", name, c, err)
+			}
+			if err != nil {
+				continue
+			}
+			for _, spec := range []string{"latest", "3.13", "3.13.1", "nonsense"} {
+				if s, err := c.Resolve(spec); (s == nil) == (err == nil) {
+					t.Fatalf("%s: Resolve(%q): %v, %v", name, spec, s, err)
+				}
+			}
+			c.PartsOf("3.13")
+		}
+	})
+}
