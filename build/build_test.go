@@ -1,0 +1,232 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"pybuild/recipes"
+)
+
+func catalogue(t *testing.T) *recipes.Catalogue {
+	t.Helper()
+	c, err := recipes.Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func request(t *testing.T, spec, profile string) Request {
+	t.Helper()
+	c := catalogue(t)
+	rel, err := c.Resolve(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.Profile(profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Request{
+		Release: rel, Profile: p, Prefix: "/opt/python", Source: "/b/source", Stage: "/b/stage", Home: "/b/home", Logs: "/b/logs",
+		Parts: c.PartsOf(rel.Series.Name), Jobs: 2,
+	}
+}
+
+// commands renders a plan the way a person would type it.
+func commands(p *Plan) string {
+	var lines []string
+	for _, s := range p.Steps {
+		for _, argv := range s.Commands {
+			lines = append(lines, s.Name+": "+strings.Join(argv, " "))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestPlan(t *testing.T) {
+	const configure = "configure: ./configure --prefix=/opt/python --enable-option-checking=fatal --with-ensurepip=install"
+	const make = "\ncompile: make -j2\nstage: make altinstall DESTDIR=/b/stage"
+	for _, test := range []struct {
+		name, spec, profile string
+		change              func(*Request)
+		want                string
+		disabled            string // prefix of the list
+	}{
+		{"quick", "3.13.5", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules" + make, ""},
+		{"profile-guided", "3.11.2", "release", nil, configure + " --enable-optimizations --disable-test-modules" + make, ""},
+		{"debug", "3.11.2", "debug", nil, configure + " --with-pydebug --disable-test-modules" + make, ""},
+		{"3.9 leaves tests out by itself", "3.9.2", "quick", nil, configure + make, "_testcapi,_testbuffer"},
+		{"tests wanted", "3.9.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + make, ""},
+		{"tests wanted in a new one", "3.11.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + make, ""},
+		{"shared", "3.11.2", "quick", func(r *Request) { r.With = []string{"shared"} }, configure + " --disable-test-modules --enable-shared" + make, ""},
+		{"free-threaded", "3.13.5t", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules --disable-gil" + make, ""},
+		{"without tkinter", "3.11.2", "quick", func(r *Request) { r.Without = []string{"tkinter"} }, configure + " --disable-test-modules" + make, "_tkinter"},
+		{"what the user adds comes last", "3.11.2", "quick", func(r *Request) {
+			r.ConfigureArgs = []string{"--with-tzpath=/a b"}
+			r.HostArgs = []string{"--host-arg"}
+		},
+			configure + " --host-arg --disable-test-modules --with-tzpath=/a b" + make, ""},
+		{"patch and test", "3.11.2", "quick", func(r *Request) { r.Patches = []string{"/p/1.diff"}; r.Test = true },
+			"patch: patch --batch --forward --strip=1 --input=/p/1.diff\n" + configure + " --disable-test-modules\ncompile: make -j2\ntest: make test\nstage: make altinstall DESTDIR=/b/stage", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := request(t, test.spec, test.profile)
+			if test.change != nil {
+				test.change(&r)
+			}
+			p := NewPlan(r)
+			if got := commands(p); got != test.want {
+				t.Errorf("commands\n%s\nwant\n%s", got, test.want)
+			}
+			if got := strings.Join(p.Disabled, ","); !strings.HasPrefix(got, test.disabled) || test.disabled == "" && got != "" {
+				t.Errorf("disabled %s, want %s", got, test.disabled)
+			}
+			if p.Stage != "/b/stage/opt/python" {
+				t.Errorf("stage %s", p.Stage)
+			}
+		})
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	const always = "PATH=" + searchPath + "|HOME=/h|TMPDIR=/h|LC_ALL=C.UTF-8"
+	for _, test := range []struct {
+		name    string
+		environ []string
+		cflags  []string
+		want    string
+		dropped string
+	}{
+		{"nothing is inherited", []string{"PATH=/home/me/.pyenv/shims", "HOME=/home/me", "TERM=xterm", "LANG=de_DE"}, nil, always, ""},
+		{"the compiler and its flags", []string{"CC=clang", "CFLAGS=-O2", "CPPFLAGS=-I/x", "LDFLAGS=-L/x", "PKG_CONFIG_PATH=/p"}, nil,
+			always + "|CC=clang|CFLAGS=-O2|CPPFLAGS=-I/x|LDFLAGS=-L/x|PKG_CONFIG_PATH=/p", ""},
+		{"the profile's flags come first", []string{"CFLAGS=-g3"}, []string{"-g0"}, always + "|CFLAGS=-g0 -g3", ""},
+		{"empty is unset", []string{"CC="}, nil, always, ""},
+		{"what would leak is told", []string{"PYTHONPATH=/x", "PIP_INDEX_URL=u", "CONFIG_SITE=c", "DESTDIR=d", "MAKEFLAGS=-n", "LD_LIBRARY_PATH=l", "CONDA_PREFIX=c", "EDITOR=vi"}, nil, always,
+			"CONDA_PREFIX,CONFIG_SITE,DESTDIR,LD_LIBRARY_PATH,MAKEFLAGS,PIP_INDEX_URL,PYTHONPATH"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			env, dropped := Environment(test.environ, "/h", test.cflags...)
+			if got := strings.Join(env, "|"); got != test.want {
+				t.Errorf("environment\n%s\nwant\n%s", got, test.want)
+			}
+			if got := strings.Join(dropped, ","); got != test.dropped {
+				t.Errorf("dropped %s, want %s", got, test.dropped)
+			}
+		})
+	}
+}
+
+func TestExcerpt(t *testing.T) {
+	for _, test := range []struct{ name, log, first string }{
+		{"compiler", "gcc -Werror=format-security -c a.c\na.c:3:5: error: expected ';'\nb.c:1: error: later\nmake: *** [Makefile:9: a.o] Error 1\n", "a.c:3:5: error: expected ';'"},
+		{"header", "x.c:1:10: fatal error: zlib.h: No such file or directory\n", "x.c:1:10: fatal error: zlib.h: No such file or directory"},
+		{"linker", "ld: a.o: undefined reference to `SSL_new'\n", "ld: a.o: undefined reference to `SSL_new'"},
+		{"library", "/usr/bin/ld: cannot find -lffi: No such file or directory\n", "/usr/bin/ld: cannot find -lffi: No such file or directory"},
+		{"configure", "checking for gcc... no\nconfigure: error: no acceptable C compiler found in $PATH\n", "configure: error: no acceptable C compiler found in $PATH"},
+		{"python", "Traceback (most recent call last):\n  File \"x\"\nModuleNotFoundError: No module named 'zlib'\nmake: *** [Makefile:1: altinstall] Error 1\n", "ModuleNotFoundError: No module named 'zlib'"},
+		{"out of memory", "gcc: fatal error: Killed signal terminated program cc1\n", "gcc: fatal error: Killed signal terminated program cc1"},
+		{"full disk", "install: error writing 'x': No space left on device\n", "install: error writing 'x': No space left on device"},
+		{"only make knows", "doing\nmake: *** [Makefile:9: all] Error 2\n", "make: *** [Makefile:9: all] Error 2"},
+		{"nothing recognised", "checking for errors... none\nerrors.c\n", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			first, tail := excerpt(strings.NewReader(test.log))
+			if first != test.first {
+				t.Errorf("first error %q, want %q", first, test.first)
+			}
+			if want := strings.Split(strings.TrimSuffix(test.log, "\n"), "\n"); !slices.Equal(tail, want) {
+				t.Errorf("tail %q", tail)
+			}
+		})
+	}
+	if _, tail := excerpt(strings.NewReader(strings.Repeat("line\n", 500))); len(tail) != tailLines {
+		t.Errorf("%d lines of tail", len(tail))
+	}
+}
+
+// tree makes a source tree whose configure is a shell script that writes the given Makefile.
+func tree(t *testing.T, configure, makefile string) *Plan {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{"source/Modules", "source/Lib/test", "stage", "home", "logs"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"configure": "#!/bin/sh\n" + configure, "Makefile": makefile} {
+		if err := os.WriteFile(filepath.Join(dir, "source", name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := request(t, "3.9.2", "quick")
+	r.Source, r.Stage, r.Home, r.Logs = filepath.Join(dir, "source"), filepath.Join(dir, "stage"), filepath.Join(dir, "home"), filepath.Join(dir, "logs")
+	return NewPlan(r)
+}
+
+const makefile = "all:\n\t@test -d Lib/test\naltinstall:\n\t@test ! -d Lib/test\n\t@mkdir -p $(DESTDIR)/opt/python\n"
+
+func TestMake(t *testing.T) {
+	for _, test := range []struct {
+		name, configure, makefile string
+		step, first               string // of the *StepError; empty means success
+		steps                     string
+	}{
+		{"good", "echo fine", makefile, "", "", "configure,compile,stage"},
+		{"configure fails", "echo 'configure: error: no'; exit 1", makefile, "configure", "configure: error: no", "configure"},
+		{"make fails", "", "all:\n\t@echo 'a.c:1: error: bad' >&2; false\n", "compile", "a.c:1: error: bad", "configure,compile"},
+		{"install fails", "", "all:\n\naltinstall:\n\t@false\n", "stage", "make: *** [Makefile:4: altinstall] Error 1", "configure,compile,stage"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := tree(t, test.configure, test.makefile)
+			var steps []string
+			stage, err := Make(t.Context(), p, func(name string) func(error) { steps = append(steps, name); return func(error) {} })
+			var failed *StepError
+			switch {
+			case test.step == "" && (err != nil || stage != p.Stage):
+				t.Fatalf("stage %q, error %v", stage, err)
+			case test.step == "":
+				text, err := os.ReadFile(filepath.Join(p.Dir, "Modules/Setup.local"))
+				if err != nil || !strings.HasPrefix(string(text), "*disabled*\n_testcapi\n") {
+					t.Errorf("Setup.local %q, %v", text, err)
+				}
+			case !errors.As(err, &failed):
+				t.Fatalf("error %v, want a *StepError", err)
+			case failed.Step != test.step || failed.First != test.first:
+				t.Errorf("step %s, first error %q; want %s, %q", failed.Step, failed.First, test.step, test.first)
+			}
+			if got := strings.Join(steps, ","); got != test.steps {
+				t.Errorf("steps %s, want %s", got, test.steps)
+			}
+			for _, name := range strings.Split(test.steps, ",") {
+				if text, err := os.ReadFile(filepath.Join(p.Logs, name+".log")); err != nil || !strings.HasPrefix(string(text), "$ ") {
+					t.Errorf("log of %s: %q, %v", name, text, err)
+				}
+			}
+		})
+	}
+}
+
+func TestMakeCancelled(t *testing.T) {
+	for _, at := range []string{"configure", "compile", "stage"} {
+		t.Run(at, func(t *testing.T) {
+			p := tree(t, "exec sleep 0", makefile)
+			ctx, cancel := context.WithCancel(t.Context())
+			_, err := Make(ctx, p, func(name string) func(error) {
+				if name == at {
+					cancel()
+				}
+				return func(error) {}
+			})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,103 @@
+// Package host says what machine this is and what a build of CPython lacks on it: which distribution (os-release), which
+// platform list of the recipes applies, and which needs are missing. Needs are found by compiling and linking with the very
+// compiler, flags and environment of the build, never by asking the package database: a header that is there counts wherever
+// it came from, and a package that is installed but broken does not.
+//
+// It promises to name everything that is missing at once. It must not install anything, print, or know how a build runs.
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"pybuild/recipes"
+)
+
+// Host is a machine as far as the recipes can tell it apart.
+type Host struct {
+	// ID and VersionID are os-release's: "debian", "13". VersionID is empty on a rolling distribution.
+	ID, VersionID string
+	// Name is for people: "Debian GNU/Linux 13 (trixie)".
+	Name string
+	// Platform lists the packages of this distribution or of its nearest kin; nil when no list applies.
+	Platform *recipes.Platform
+}
+
+// Detect reads os-release below root, the file system of the machine. A machine without the file is a Host without a name.
+func Detect(root fs.FS, catalogue *recipes.Catalogue) (*Host, error) {
+	var text []byte
+	var err error
+	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
+		if text, err = fs.ReadFile(root, name); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("finding out which distribution this is: %w", err)
+	}
+	fields := parseOSRelease(text)
+	h := &Host{ID: fields["ID"], VersionID: fields["VERSION_ID"], Name: fields["PRETTY_NAME"]}
+	h.Platform = catalogue.Platform(h.ID, strings.Fields(fields["ID_LIKE"])...)
+	return h, nil
+}
+
+// Named is the host that "debian:13" stands for, whatever machine this is.
+func Named(name string, catalogue *recipes.Catalogue) (*Host, error) {
+	id, version, _ := strings.Cut(name, ":")
+	h := &Host{ID: id, VersionID: version, Name: name, Platform: catalogue.Platform(id)}
+	if h.Platform == nil {
+		return nil, &UnknownError{Name: name, Known: known(catalogue)}
+	}
+	return h, nil
+}
+
+// UnknownError says that no list of packages is known for a distribution.
+type UnknownError struct {
+	Name  string
+	Known []string
+}
+
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("no list of packages for the distribution %q", e.Name)
+}
+
+func known(catalogue *recipes.Catalogue) []string {
+	var ids []string
+	for _, p := range catalogue.Platforms {
+		ids = append(ids, p.IDs...)
+	}
+	return ids
+}
+
+// parseOSRelease reads the lines NAME=value of os-release(5), whose values may be quoted as in a shell.
+func parseOSRelease(text []byte) map[string]string {
+	fields := map[string]string{}
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for lines.Scan() {
+		name, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), "=")
+		if !ok || strings.HasPrefix(name, "#") {
+			continue
+		}
+		if n := len(value); n >= 2 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
+			value = unescape(value[1 : n-1])
+		}
+		fields[name] = value
+	}
+	return fields
+}
+
+// unescape removes the backslashes that os-release puts before a quote, dollar, backslash or back-tick.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
