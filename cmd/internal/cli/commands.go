@@ -1,0 +1,450 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+
+	"pybuild/build/host"
+	"pybuild/build/prefix"
+	"pybuild/cmd/internal/install"
+	"pybuild/fetch"
+	"pybuild/recipes"
+)
+
+// document writes one JSON document to standard output.
+func (a *app) document(v any) error {
+	e := json.NewEncoder(a.Stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func (a *app) listCommand() *cobra.Command {
+	var all, installed bool
+	cmd := &cobra.Command{
+		Use:   "list [SPEC]",
+		Short: "List known releases, newest first",
+		Long: `List the newest release of every series that this pybuild knows, newest first. SPEC narrows the list to a series (3.13) or to
+one release. PROOF says how the digest was proven: signature-verified, agreed (several independent projects record the same),
+or single-source.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.recipes()
+			if err != nil {
+				return err
+			}
+			rows, err := a.rows(cmd, c, args, all)
+			if err != nil {
+				return err
+			}
+			if installed {
+				rows = only(rows, func(r row) bool { return r.Installed })
+			}
+			if a.json {
+				return a.document(rows)
+			}
+			t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "VERSION\tSTATUS\tDATE\tPROOF\tINSTALLED")
+			for _, r := range rows {
+				mark := ""
+				if r.Installed {
+					mark = r.Prefix
+				}
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Version, r.Status, r.Date, r.Archives[0].Proof, mark)
+			}
+			return t.Flush()
+		},
+		ValidArgsFunction: a.completeVersions,
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "every patch release, and pre-releases")
+	cmd.Flags().BoolVar(&installed, "installed", false, "only what is installed in --prefix")
+	return cmd
+}
+
+// row is one line of the list.
+type row struct {
+	Version   string            `json:"version"`
+	Series    string            `json:"series"`
+	Status    string            `json:"status"`
+	Date      string            `json:"date"`
+	Installed bool              `json:"installed"`
+	Prefix    string            `json:"prefix,omitempty"`
+	Archives  []install.Archive `json:"archives"`
+}
+
+func only[T any](list []T, keep func(T) bool) []T {
+	kept := []T{}
+	for _, v := range list {
+		if keep(v) {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
+func (a *app) rows(cmd *cobra.Command, c *recipes.Catalogue, args []string, all bool) ([]row, error) {
+	rows := []row{}
+	add := func(r *recipes.Release) error {
+		rel := &recipes.Selection{Release: r}
+		dir, err := a.prefixFor(rel)
+		if err != nil {
+			return err
+		}
+		entry := row{Version: r.Version.String(), Series: r.Series.Name, Status: r.Series.Status, Date: r.Date}
+		if m, err := prefix.ReadManifest(dir, install.Name(rel)); err == nil && m.Version == entry.Version {
+			entry.Installed, entry.Prefix = true, dir
+		}
+		for _, archive := range r.Archives {
+			entry.Archives = append(entry.Archives, install.Archive{Name: archive.Name, SHA256: archive.SHA256, Proof: archive.Proof})
+		}
+		rows = append(rows, entry)
+		return nil
+	}
+	if len(args) == 1 {
+		rel, err := c.Resolve(args[0])
+		if err != nil {
+			return nil, a.unknown(cmd, args[0], err)
+		}
+		if args[0] != rel.Series.Name || !all {
+			return rows, errors.Join(add(rel.Release))
+		}
+		for _, r := range rel.Series.Releases {
+			if err := add(r); err != nil {
+				return nil, err
+			}
+		}
+		return rows, nil
+	}
+	for _, s := range c.Series {
+		for _, r := range s.Releases {
+			if !all && !r.Version.IsFinal() {
+				continue
+			}
+			if err := add(r); err != nil {
+				return nil, err
+			}
+			if !all {
+				break
+			}
+		}
+	}
+	return rows, nil
+}
+
+func (a *app) depsCommand() *cobra.Command {
+	var names, installNeeds, yes bool
+	var distribution, profile string
+	var with, without []string
+	cmd := &cobra.Command{
+		Use:   "deps [VERSION]",
+		Short: "Show what the build needs and what this host lacks",
+		Long: `Show every build need of VERSION (default: the newest release), whether this host has it, and the distribution's packages for
+it. Headers and libraries are looked for by compiling and linking. With --for, the packages of another distribution are
+shown without looking.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				args = []string{"latest"}
+			}
+			releases, err := a.resolve(cmd, args)
+			if err != nil {
+				return err
+			}
+			in, err := a.installer(true)
+			if err != nil {
+				return err
+			}
+			f := installFlags{profile: profile, with: with, without: without, installNeeds: installNeeds, yes: yes}
+			o, err := a.options(cmd, &f, in)
+			if err != nil {
+				return err
+			}
+			if err := fits(cmd, in.Catalogue, releases[0], o); err != nil {
+				return err
+			}
+			if distribution != "" {
+				if in.Host, err = host.Named(distribution, in.Catalogue); err != nil {
+					return err
+				}
+				names = names || !a.json
+			}
+			needs := in.Needs(releases[0], o)
+			if names && !a.json {
+				_, err := fmt.Fprintln(a.Stdout, strings.Join(in.Host.Packages(needs), "\n"))
+				return err
+			}
+			var missing []host.Missing
+			if distribution == "" {
+				found, err := in.Provide(cmd.Context(), releases[0], o)
+				if err != nil {
+					return err
+				}
+				missing = found.Missing
+			}
+			if err := a.showNeeds(in.Host, needs, missing, releases[0]); err != nil {
+				return err
+			}
+			return in.Host.Require(missing)
+		},
+		ValidArgsFunction: a.completeVersions,
+	}
+	cmd.Flags().BoolVar(&names, "print", false, "print only the names of the packages, whether they are installed or not")
+	cmd.Flags().StringVar(&distribution, "for", "", "the packages of another distribution, `ID:VERSION_ID` as in debian:13")
+	cmd.Flags().BoolVar(&installNeeds, "install", false, "install what is missing with the distribution's package manager")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask before installing")
+	cmd.Flags().StringVar(&profile, "profile", a.env("PYBUILD_PROFILE", "quick"), "the profile that will be built")
+	cmd.Flags().StringSliceVar(&with, "with", nil, "parts that must be there")
+	cmd.Flags().StringSliceVar(&without, "without", nil, "parts to leave out on purpose")
+	return cmd
+}
+
+// need is one line of the table of deps.
+type need struct {
+	Name     string   `json:"name"`
+	Tier     string   `json:"tier"`
+	State    string   `json:"state"`
+	Reason   string   `json:"reason,omitempty"`
+	Packages []string `json:"packages"`
+}
+
+func (a *app) showNeeds(h *host.Host, needs host.Needs, missing []host.Missing, rel *recipes.Selection) error {
+	reasons := map[string]string{}
+	for _, m := range missing {
+		reasons[m.Name] = m.Reason
+	}
+	var list []need
+	add := func(name, tier string) {
+		n := need{Name: name, Tier: tier, State: "present", Reason: reasons[name], Packages: []string{}}
+		if n.Reason != "" {
+			n.State = "missing"
+		}
+		if h.Platform != nil {
+			n.Packages = append(n.Packages, h.Platform.Packages[name]...)
+		}
+		list = append(list, n)
+	}
+	for _, t := range needs.Tools {
+		add(t.Name, "required")
+	}
+	for _, p := range needs.Parts {
+		if p.Tier != "option" {
+			add(p.Name, p.Tier)
+		}
+	}
+	if a.json {
+		return a.document(map[string]any{"version": rel.String(), "distribution": h.Name, "needs": list, "packages": h.Packages(needs), "install": h.Install(missing)})
+	}
+	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NEED\tTIER\tSTATE\tPACKAGES\tREASON")
+	for _, n := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", n.Name, n.Tier, n.State, strings.Join(n.Packages, " "), n.Reason)
+	}
+	return t.Flush()
+}
+
+func (a *app) fetchCommand() *cobra.Command {
+	var f sourceFlags
+	var output string
+	cmd := &cobra.Command{
+		Use:   "fetch VERSION...",
+		Short: "Download and verify archives into the cache, and print their paths",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			releases, err := a.resolve(cmd, args)
+			if err != nil {
+				return err
+			}
+			if err := f.check(cmd, len(releases)); err != nil {
+				return err
+			}
+			in, err := a.installer(f.offline)
+			if err != nil {
+				return err
+			}
+			var o install.Options
+			f.apply(&o)
+			for _, rel := range releases {
+				file, err := in.Fetch(cmd.Context(), rel, o)
+				if err != nil {
+					return err
+				}
+				path := file.Path
+				if output != "" {
+					if path, err = export(cmd.Context(), rel, file, output); err != nil {
+						return fmt.Errorf("writing to %s: %w", output, err)
+					}
+				}
+				if a.json {
+					a.reporter().Object(map[string]any{"event": "fetched", "version": rel.String(), "path": path, "sha256": file.Artifact.SHA256, "source": file.Source})
+					continue
+				}
+				fmt.Fprintln(a.Stdout, path)
+			}
+			return nil
+		},
+		ValidArgsFunction: a.completeVersions,
+	}
+	a.addSourceFlags(cmd, &f)
+	cmd.Flags().StringVar(&output, "output", "", "also copy them to `DIR`, which then serves as --mirror file://DIR")
+	return cmd
+}
+
+// export copies a verified archive to the place in dir that it has on a mirror.
+func export(_ context.Context, rel *recipes.Selection, file *fetch.File, dir string) (path string, err error) {
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, a := range rel.Archives {
+		if a.SHA256 == file.Artifact.SHA256 {
+			path = filepath.Join(dir, filepath.FromSlash(a.Path))
+		}
+	}
+	if path == "" { // a file that the user vouched for
+		path = filepath.Join(dir, file.Artifact.Name)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
+	}
+	from, err := os.Open(file.Path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	to, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, to.Cleanup()) }()
+	if _, err := io.Copy(to, from); err != nil {
+		return "", err
+	}
+	return path, to.CloseAtomicallyReplace()
+}
+
+func (a *app) uninstallCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "uninstall VERSION",
+		Short: "Remove a Python that pybuild installed in --prefix, and nothing else",
+		Long: `Remove the files that pybuild put into --prefix for VERSION, a release (3.13.5) or a series (3.13). Files that were changed
+since are kept and named, as is everything that pip or anybody else put there.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			releases, err := a.resolve(cmd, args)
+			if err != nil {
+				return err
+			}
+			rel := releases[0]
+			dir, err := a.prefixFor(rel)
+			if err != nil {
+				return err
+			}
+			name := install.Name(rel)
+			m, err := prefix.ReadManifest(dir, name)
+			if errors.Is(err, fs.ErrNotExist) {
+				return &UsageError{Message: fmt.Sprintf("no %s of pybuild's is installed in %s", name, dir), Hints: []string{"`pybuild list --installed --all` shows what is there; --prefix names another place"}}
+			}
+			if err != nil {
+				return err
+			}
+			if args[0] != rel.Series.Name && args[0] != rel.Series.Name+"t" && m.Version != rel.String() {
+				return &UsageError{Message: fmt.Sprintf("%s in %s is Python %s, not %s", name, dir, m.Version, rel), Hints: []string{"remove it with `pybuild uninstall " + m.Version + "`"}}
+			}
+			target, err := prefix.Lock(dir)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, target.Unlock()) }()
+			kept, err := target.Uninstall(cmd.Context(), m)
+			if err != nil {
+				return err
+			}
+			for _, k := range kept {
+				a.reporter().Warn(fmt.Sprintf("kept %s: %s", filepath.Join(dir, k.Path), k.What))
+			}
+			if a.json {
+				a.reporter().Object(map[string]any{"event": "uninstalled", "version": m.Version, "prefix": dir, "kept": kept})
+			} else if !a.quiet {
+				fmt.Fprintf(a.Stderr, "Python %s removed from %s\n", m.Version, dir)
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) cacheCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "cache", Short: "Show or empty the cache of downloads", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usage(cmd, "cache takes a command: dir, list or prune")
+		}}
+	cmd.AddCommand(
+		&cobra.Command{Use: "dir", Short: "Print the cache directory", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			dir, err := a.cacheDir()
+			if err == nil {
+				_, err = fmt.Fprintln(a.Stdout, dir)
+			}
+			return err
+		}},
+		&cobra.Command{Use: "list", Short: "List the downloaded archives", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			_, entries, err := a.cached()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.document(entries)
+			}
+			for _, e := range entries {
+				note := ""
+				if e.Partial {
+					note = "  (incomplete)"
+				}
+				fmt.Fprintf(a.Stdout, "%s  %s  %.1f MiB%s\n", e.Artifact.SHA256, e.Artifact.Name, float64(e.Artifact.Size)/(1<<20), note)
+			}
+			return nil
+		}},
+		&cobra.Command{Use: "prune", Short: "Remove the downloaded archives", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			cache, entries, err := a.cached()
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				if err := cache.Remove(e); err != nil {
+					return err
+				}
+			}
+			fmt.Fprintf(a.Stderr, "%d archives removed\n", len(entries))
+			return nil
+		}},
+	)
+	return cmd
+}
+
+func (a *app) cached() (*fetch.Cache, []fetch.Entry, error) {
+	dir, err := a.cacheDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	cache := &fetch.Cache{Dir: dir, Offline: true}
+	entries, err := cache.List()
+	return cache, entries, err
+}
+
+func (a *app) manCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "man", Short: "Write the manual page to standard output", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return doc.GenMan(cmd.Root(), &doc.GenManHeader{Title: "PYBUILD", Section: "1", Source: "pybuild " + version()}, a.Stdout)
+		},
+	}
+}

@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"pybuild/build"
+	"pybuild/build/host"
+	"pybuild/build/prefix"
+	"pybuild/build/run"
+	"pybuild/build/unpack"
+	"pybuild/cmd/internal/install"
+	"pybuild/fetch"
+	"pybuild/recipes"
+)
+
+// UsageError says that the command line asks for something that cannot be.
+type UsageError struct {
+	Message string
+	Hints   []string
+}
+
+func (e *UsageError) Error() string { return e.Message }
+
+func usage(cmd *cobra.Command, format string, args ...any) error {
+	return &UsageError{Message: fmt.Sprintf(format, args...), Hints: []string{"see `" + cmd.CommandPath() + " --help`"}}
+}
+
+// failure is how an error is told, to people and to programs.
+type failure struct {
+	Event   string         `json:"event"`
+	Status  int            `json:"status"`
+	Kind    string         `json:"kind"`
+	Message string         `json:"message"`
+	Hints   []string       `json:"hints"`
+	Missing []host.Missing `json:"missing,omitempty"`
+	Install []string       `json:"install,omitempty"`
+	Log     string         `json:"log,omitempty"`
+}
+
+// fail tells the error on standard error, and as the last JSON object when there is JSON, and returns the exit status.
+func (a *app) fail(ctx context.Context, err error) int {
+	f := explain(ctx, err)
+	for i, line := range strings.Split(f.Message, "\n") {
+		if i == 0 {
+			line = "pybuild: error: " + line
+		}
+		fmt.Fprintln(a.Stderr, line)
+	}
+	for _, hint := range f.Hints {
+		fmt.Fprintln(a.Stderr, "pybuild: hint: "+hint)
+	}
+	if a.json {
+		a.reporter().Object(f)
+	}
+	return f.Status
+}
+
+// explain is the table from errors to exit statuses and advice. The statuses are those of the README.
+func explain(ctx context.Context, err error) failure {
+	f := failure{Event: "error", Status: 1, Kind: "failed", Message: err.Error(), Hints: []string{}}
+	set := func(status int, kind string, hints ...string) {
+		f.Status, f.Kind, f.Hints = status, kind, append(f.Hints, hints...)
+	}
+	var (
+		usage     *UsageError
+		version   *recipes.UnknownVersionError
+		platform  *host.UnknownError
+		invalid   *prefix.InvalidError
+		missing   *host.MissingError
+		manager   *install.PackageManagerError
+		digest    *install.DigestError
+		archive   *unpack.RefusedError
+		sources   *fetch.SourcesError
+		cache     *fetch.CacheError
+		step      *build.StepError
+		rejected  *install.RejectedError
+		changed   *install.ChangedError
+		refused   *prefix.RefusedError
+		busy      *prefix.BusyError
+		conflict  *prefix.ConflictError
+		manifest  *prefix.ManifestError
+		directory *install.DirectoryError
+	)
+	switch {
+	case ctx.Err() != nil:
+		set(130, "interrupted")
+		f.Message = "interrupted; the prefix is as it was"
+		if extra := withoutCancel(err); extra != "" {
+			f.Message += "\n" + extra
+		}
+	case errors.As(err, &usage):
+		set(2, "usage", usage.Hints...)
+	case errors.As(err, &version):
+		set(2, "unknown-version", nearest(version)...)
+	case errors.As(err, &platform):
+		set(2, "unknown-distribution", "known are "+strings.Join(platform.Known, ", "))
+	case errors.As(err, &invalid):
+		set(2, "invalid-prefix", "give an absolute path without white space, for example --prefix /usr/local or --prefix /opt/python/{series}")
+	case errors.As(err, &missing):
+		set(3, "missing-needs", missingHints(missing)...)
+		f.Missing, f.Install = missing.Missing, missing.Install
+	case errors.As(err, &manager):
+		set(3, "package-manager", "mend what the package manager complains about, or run it yourself: "+run.Quote(manager.Command))
+	case errors.As(err, &digest):
+		set(4, "unknown-digest", digestHint(digest))
+	case errors.As(err, &archive):
+		set(4, "archive-refused", "nothing of the archive was used; a good one has the digest that `pybuild list --json` shows")
+	case errors.As(err, &cache):
+		if errors.Is(err, syscall.ENOSPC) {
+			set(8, "no-space", "make room in "+cache.Dir+", or set PYBUILD_CACHE to a directory elsewhere; `pybuild cache prune` empties the cache")
+			break
+		}
+		set(1, "cache", "set PYBUILD_CACHE to a directory that you may write")
+	case errors.As(err, &sources) && sources.Refused():
+		set(4, "not-verified", "what was served is not what CPython published, and nothing of it was kept; name another source with --mirror or --source")
+	case errors.As(err, &sources):
+		set(5, "no-source", "name a place that this machine can reach with --mirror URL, or a file with --source FILE")
+	case errors.As(err, &step):
+		set(6, step.Step+"-failed", "the whole log is "+step.Log)
+		f.Message, f.Log = stepMessage(step), step.Log
+	case errors.As(err, &rejected):
+		set(7, "rejected", "the prefix is unchanged; --keep-build keeps the build directory for a closer look")
+	case errors.As(err, &changed):
+		set(7, "changed", "install it again: pybuild VERSION --prefix PREFIX --force")
+	case errors.As(err, &refused):
+		set(8, "prefix-refused", "choose another --prefix, for example /usr/local or /opt/python/{series}")
+	case errors.As(err, &busy):
+		set(8, "prefix-busy", "wait until the other pybuild has ended")
+	case errors.As(err, &conflict):
+		set(8, "conflict", "pybuild never changes files that it did not install: move them away, or choose another --prefix")
+	case errors.As(err, &manifest):
+		set(8, "manifest", "the list of installed files was changed by hand; move it away to make pybuild forget that Python")
+	case errors.Is(err, syscall.ENOSPC):
+		set(8, "no-space", "make room, or place the build elsewhere with --build-dir DIR")
+	case errors.As(err, &directory):
+		set(1, directory.Purpose+"-directory", "choose another with --build-dir DIR, or set PYBUILD_CACHE")
+	case errors.Is(err, fs.ErrPermission):
+		set(8, "permission", "run pybuild as a user who may write there, or choose another --prefix")
+	}
+	return f
+}
+
+// withoutCancel is what besides the interruption went wrong, for example while cleaning up; "" when nothing did.
+func withoutCancel(err error) string {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var rest []string
+		for _, e := range joined.Unwrap() {
+			if text := withoutCancel(e); text != "" {
+				rest = append(rest, text)
+			}
+		}
+		return strings.Join(rest, "\n")
+	}
+	if errors.Is(err, context.Canceled) {
+		return ""
+	}
+	return err.Error()
+}
+
+func nearest(e *recipes.UnknownVersionError) []string {
+	var hints []string
+	if len(e.Nearest) > 0 {
+		hints = append(hints, "known and near: "+strings.Join(e.Nearest, ", "))
+	}
+	return append(hints, "`pybuild list --all` shows every release")
+}
+
+func missingHints(e *host.MissingError) []string {
+	if e.Install == nil {
+		return []string{"install these libraries with their headers; there is no list of packages for this distribution"}
+	}
+	return []string{"install them: " + run.Quote(install.Privileged(e.Install)), "or let pybuild do it: add --install-deps"}
+}
+
+func digestHint(e *install.DigestError) string {
+	if e.Is != "" {
+		return "install it as what it is: pybuild " + e.Is + " --source " + e.Source
+	}
+	return "if you trust the file, say so with --sha256 HEX"
+}
+
+// stepMessage is what a person needs of a failed step: the first error, the end of the log.
+func stepMessage(e *build.StepError) string {
+	lines := []string{e.Error()}
+	if e.First != "" {
+		lines = append(lines, "first error:", "  "+e.First)
+	}
+	if len(e.Tail) > 0 {
+		lines = append(lines, "last lines:")
+		for _, line := range e.Tail {
+			lines = append(lines, "  "+line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,337 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pybuild/build/run"
+	"pybuild/cmd/internal/install"
+	"pybuild/cmd/internal/ui"
+	"pybuild/recipes"
+)
+
+// sourceFlags say where archives come from; install and fetch share them.
+type sourceFlags struct {
+	source, sha256 string
+	mirrors        []string
+	offline        bool
+}
+
+func (a *app) addSourceFlags(cmd *cobra.Command, f *sourceFlags) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.source, "source", "", "use this `FILE-or-URL` instead of every other source")
+	flags.StringVar(&f.sha256, "sha256", "", "digest of --source in `HEX`, for a file that the catalogue does not know")
+	flags.StringArrayVar(&f.mirrors, "mirror", strings.Fields(a.env("PYBUILD_MIRROR", "")), "ask this `URL` first, laid out like python.org/ftp/python/; repeatable [PYBUILD_MIRROR]")
+	flags.BoolVar(&f.offline, "offline", a.env("PYBUILD_OFFLINE", "") == "1", "use no network: only the cache, --source and file:// mirrors [PYBUILD_OFFLINE=1]")
+}
+
+// check finds what can be wrong with the flags before anything is done, and makes a file name absolute.
+func (f *sourceFlags) check(cmd *cobra.Command, versions int) error {
+	if f.sha256 != "" && (len(f.sha256) != 64 || strings.Trim(strings.ToLower(f.sha256), "0123456789abcdef") != "") {
+		return usage(cmd, "--sha256 is 64 hexadecimal digits, not %q", f.sha256)
+	}
+	f.sha256 = strings.ToLower(f.sha256)
+	for _, m := range f.mirrors {
+		if scheme, _, ok := strings.Cut(m, "://"); !ok || scheme != "http" && scheme != "https" && scheme != "file" {
+			return usage(cmd, "--mirror is a URL that begins with https://, http:// or file://, not %q", m)
+		}
+	}
+	switch {
+	case f.source == "" && f.sha256 != "":
+		return usage(cmd, "--sha256 is the digest of a --source")
+	case f.source == "":
+		return nil
+	case versions > 1:
+		return usage(cmd, "--source is one archive, and %d versions are named", versions)
+	case strings.HasPrefix(f.source, "http://"), strings.HasPrefix(f.source, "https://"):
+		return nil
+	}
+	name := strings.TrimPrefix(f.source, "file://")
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return usage(cmd, "--source %s: there is no such file", f.source)
+	}
+	if err != nil {
+		return fmt.Errorf("reading --source: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return usage(cmd, "--source %s is not a file", f.source)
+	}
+	f.source, err = filepath.Abs(name)
+	return err
+}
+
+func (f *sourceFlags) apply(o *install.Options) {
+	o.Source, o.SHA256, o.Mirrors = f.source, f.sha256, f.mirrors
+}
+
+// installFlags are the flags of the main command.
+type installFlags struct {
+	sourceFlags
+	profile                string
+	with, without          []string
+	installNeeds, yes      bool
+	jobs                   int
+	force, keep, test, dry bool
+	patches, configureArgs []string
+	buildDir               string
+}
+
+func (a *app) installCommand() *cobra.Command {
+	var f installFlags
+	cmd := &cobra.Command{
+		Use:   "pybuild VERSION... [flags] [-- CONFIGURE-ARG...]",
+		Short: "Build CPython from source and install it safely",
+		Long: `Pybuild builds CPython from source, proves that the result works, and only then installs it.
+
+VERSION is a release (3.13.5), a series (3.13: its newest release), "latest", a pre-release (3.15.0rc2), or a constraint in
+quotes (">=3.11,<3.13"). A "t" at the end (3.13t) asks for the free-threaded build.
+
+The last line on standard output is the path of the installed interpreter. The distribution's python3 is never touched.`,
+		Example: `  pybuild 3.13.5 --prefix /usr/local
+  pybuild 3.11 3.13 --prefix /opt/python/{series} --install-deps --yes`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if n := cmd.ArgsLenAtDash(); n >= 0 {
+				f.configureArgs = append(f.configureArgs, args[n:]...)
+				args = args[:n]
+			}
+			return a.install(cmd, args, &f)
+		},
+		ValidArgsFunction: a.completeVersions,
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.profile, "profile", a.env("PYBUILD_PROFILE", "quick"), "how the interpreter is compiled: quick, release, native, debug [PYBUILD_PROFILE]")
+	flags.StringSliceVar(&f.with, "with", nil, "parts that must be there: tkinter, gdbm, ndbm, tests, shared, ...")
+	flags.StringSliceVar(&f.without, "without", nil, "parts to leave out on purpose")
+	flags.BoolVar(&f.installNeeds, "install-deps", false, "install missing build dependencies with the distribution's package manager")
+	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask before installing build dependencies")
+	a.addSourceFlags(cmd, &f.sourceFlags)
+	flags.IntVarP(&f.jobs, "jobs", "j", 0, "how many compilers may run at once (default: as many as the machine can take)")
+	flags.BoolVar(&f.force, "force", false, "build again even if it is there")
+	flags.StringArrayVar(&f.patches, "patch", nil, "apply this `FILE` to the source; repeatable")
+	flags.StringArrayVar(&f.configureArgs, "configure-arg", nil, "one more `ARG` for configure; repeatable")
+	flags.StringVar(&f.buildDir, "build-dir", "", "make the build directory in `DIR` (default: in the cache)")
+	flags.BoolVar(&f.keep, "keep-build", false, "keep the build directory")
+	flags.BoolVar(&f.test, "test", false, "also run CPython's own tests before installing")
+	flags.BoolVar(&f.dry, "dry-run", false, "show what would be done, and do nothing")
+	for _, name := range []string{"profile", "with", "without"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, a.completeNames(name)) // fails only for a flag that does not exist
+	}
+	return cmd
+}
+
+func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) error {
+	if len(args) == 0 {
+		return &UsageError{Message: "no version named", Hints: []string{"for example `pybuild 3.13`; `pybuild list` shows the versions, `pybuild --help` the rest"}}
+	}
+	releases, err := a.resolve(cmd, args)
+	if err != nil {
+		return err
+	}
+	if err := f.check(cmd, len(releases)); err != nil {
+		return err
+	}
+	in, err := a.installer(f.offline)
+	if err != nil {
+		return err
+	}
+	o, err := a.options(cmd, f, in)
+	if err != nil {
+		return err
+	}
+	prefixes := make([]string, len(releases))
+	taken := map[string]string{}
+	for i, rel := range releases {
+		if prefixes[i], err = a.prefixFor(rel); err != nil {
+			return err
+		}
+		if err := fits(cmd, in.Catalogue, rel, o); err != nil {
+			return err
+		}
+		place := filepath.Join(prefixes[i], install.Name(rel))
+		if other := taken[place]; other == rel.String() {
+			return usage(cmd, "%s is named twice", other)
+		} else if other != "" {
+			return usage(cmd, "%s and %s cannot both be %s in %s", other, rel, install.Name(rel), prefixes[i])
+		}
+		taken[place] = rel.String()
+	}
+	for i, rel := range releases {
+		o.Prefix = prefixes[i]
+		if f.dry {
+			if err := a.dryRun(cmd.Context(), in, rel, o); err != nil {
+				return err
+			}
+			continue
+		}
+		result, err := in.Install(cmd.Context(), rel, o)
+		if err != nil {
+			return err
+		}
+		a.installed(result)
+	}
+	return nil
+}
+
+// options checks the flags that hold for every version.
+func (a *app) options(cmd *cobra.Command, f *installFlags, in *install.Installer) (install.Options, error) {
+	o := install.Options{With: f.with, Without: f.without, Jobs: f.jobs, Force: f.force, ConfigureArgs: f.configureArgs, KeepBuild: f.keep, Test: f.test}
+	f.apply(&o)
+	profile, err := in.Catalogue.Profile(f.profile)
+	if err != nil {
+		return o, usage(cmd, "%v", err)
+	}
+	o.Profile = profile
+	if cmd.Flags().Changed("jobs") && f.jobs < 1 {
+		return o, usage(cmd, "--jobs is at least 1, not %d", f.jobs)
+	}
+	for _, name := range f.with {
+		if slices.Contains(f.without, name) {
+			return o, usage(cmd, "%s is asked for with --with and left out with --without", name)
+		}
+	}
+	for _, name := range f.patches {
+		path, err := filepath.Abs(name)
+		if err != nil {
+			return o, err
+		}
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			return o, usage(cmd, "--patch %s: there is no such file", name)
+		}
+		o.Patches = append(o.Patches, path)
+	}
+	if f.buildDir != "" {
+		if o.BuildDir, err = filepath.Abs(f.buildDir); err != nil {
+			return o, err
+		}
+	}
+	if f.yes && !f.installNeeds {
+		return o, usage(cmd, "--yes answers the question of --install-deps")
+	}
+	if f.installNeeds {
+		if !f.yes && !ui.IsTerminal(a.Stdin) {
+			return o, usage(cmd, "--install-deps asks before it installs, and standard input is not a terminal: add --yes")
+		}
+		o.InstallNeeds = func(command []string) bool { return a.confirm(command, f.yes) }
+	}
+	return o, nil
+}
+
+// fits checks the names of parts against the release.
+func fits(cmd *cobra.Command, c *recipes.Catalogue, rel *recipes.Selection, o install.Options) error {
+	var known []string
+	for _, p := range c.PartsOf(rel.Series.Name) {
+		known = append(known, p.Name)
+	}
+	for _, name := range slices.Concat(o.With, o.Without) {
+		if !slices.Contains(known, name) {
+			return usage(cmd, "Python %s has no part %q; it has %s", rel, name, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+// confirm shows the command that would install what is missing and asks, unless the answer is given already.
+func (a *app) confirm(command []string, yes bool) bool {
+	text := run.Quote(install.Privileged(command))
+	if yes {
+		a.reporter().Warn("installing build needs: " + text)
+		return true
+	}
+	fmt.Fprintf(a.Stderr, "pybuild: build needs are missing. Run %s? [y/N] ", text)
+	line, _ := bufio.NewReader(a.Stdin).ReadString('\n')
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return answer == "y" || answer == "yes"
+}
+
+// installed tells the result: an object with JSON, else the path of the interpreter.
+func (a *app) installed(r *install.Result) {
+	if a.json {
+		a.reporter().Object(struct {
+			Event string `json:"event"`
+			*install.Result
+		}{"installed", r})
+		return
+	}
+	if !a.quiet {
+		if r.Already {
+			fmt.Fprintf(a.Stderr, "Python %s is there already, nothing to do\n", r.Version)
+		} else {
+			fmt.Fprintf(a.Stderr, "Python %s installed into %s in %.0f s; no %s: pip installs into it freely\n", r.Version, r.Prefix, r.Seconds, "EXTERNALLY-MANAGED marker")
+			a.onPath(r)
+		}
+	}
+	fmt.Fprintln(a.Stdout, r.Executable)
+}
+
+// onPath says what the interpreter's name now means to the shell that started pybuild, when that is not the new one.
+func (a *app) onPath(r *install.Result) {
+	name := filepath.Base(r.Executable)
+	found, _ := run.LookPath(name, a.Environ)
+	switch {
+	case found == "":
+		fmt.Fprintf(a.Stderr, "%s is not in PATH: add %s to it, or use the whole path\n", name, filepath.Dir(r.Executable))
+	case filepath.Clean(found) != r.Executable:
+		fmt.Fprintf(a.Stderr, "in PATH, %s is %s: use the whole path\n", name, found)
+	}
+}
+
+func (a *app) dryRun(ctx context.Context, in *install.Installer, rel *recipes.Selection, o install.Options) error {
+	d, err := in.Describe(ctx, rel, o)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		a.reporter().Object(d)
+		return nil
+	}
+	return d.Write(a.Stdout)
+}
+
+// completeVersions offers the releases that the catalogue knows.
+func (a *app) completeVersions(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	c, err := a.recipes()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, s := range c.Series {
+		names = append(names, s.Name)
+		for _, r := range s.Releases {
+			names = append(names, r.Version.String())
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+}
+
+// completeNames offers profiles or parts.
+func (a *app) completeNames(flag string) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		c, err := a.recipes()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var names []string
+		if flag == "profile" {
+			for _, p := range c.Profiles {
+				names = append(names, p.Name+"\t"+p.Summary)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		}
+		for _, p := range c.Parts {
+			names = append(names, p.Name+"\t"+p.Summary)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}

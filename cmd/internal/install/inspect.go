@@ -1,0 +1,141 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"pybuild/build"
+	"pybuild/build/host"
+	"pybuild/build/prefix"
+	"pybuild/build/run"
+	"pybuild/recipes"
+	"pybuild/verify/pep668"
+	"pybuild/verify/python"
+)
+
+// RejectedError says that the build went through and that its result is not what was promised. The prefix is unchanged.
+type RejectedError struct {
+	Version string
+	Err     error
+}
+
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("Python %s was built, but it is not installed: %v", e.Version, e.Err)
+}
+func (e *RejectedError) Unwrap() error { return e.Err }
+
+// inspect proves the staged Python with the staged interpreter and writes down what it is.
+func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Options, missing []host.Missing, w *workspace, plan *build.Plan, stage string) (*prefix.Manifest, error) {
+	reject := func(err error) error { return &RejectedError{Version: rel.String(), Err: err} }
+
+	entries, err := prefix.Scan(stage)
+	if err != nil {
+		return nil, err
+	}
+	request := in.inspection(rel, o, missing, stage, w.probe, plan.Env)
+	report, err := python.Inspect(ctx, request)
+	if err != nil {
+		var rejected *python.RejectedError
+		if errors.As(err, &rejected) {
+			return nil, reject(err)
+		}
+		return nil, err
+	}
+	markers, err := pep668.Find(stage)
+	if err == nil && len(markers) > 0 {
+		err = reject(&pep668.MarkerError{Path: markers[0]})
+	}
+	for _, stdlib := range report.Schemes {
+		err = errors.Join(err, pep668.Absent(stdlib))
+	}
+	if err != nil {
+		return nil, reject(err)
+	}
+	// What was proven is what will be installed: the inspection itself must not have changed it.
+	after, err := prefix.Scan(stage)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(entries, after) {
+		return nil, reject(errors.New("the staged files changed while they were inspected"))
+	}
+
+	m := &prefix.Manifest{
+		Name: Name(rel), Version: rel.String(), Executable: "bin/" + Name(rel),
+		Profile: o.Profile.Name, ConfigureArgs: plan.ConfigureArgs(), Environment: flags(plan.Env), Compiler: report.Compiler, Options: choices(o), Signature: prefix.Signature{Kind: "none"},
+		Parts: map[string]string{}, Marker: "absent", Paths: entries,
+	}
+	for _, p := range in.Catalogue.PartsOf(rel.Series.Name) {
+		switch {
+		case p.Tier == "option":
+			if slices.Contains(o.With, p.Name) {
+				m.Parts[p.Name] = "present"
+			}
+		case slices.Contains(o.Without, p.Name):
+			m.Parts[p.Name] = "dropped"
+		case lacks(missing, p.Name):
+			m.Parts[p.Name] = "missing"
+			in.Reporter.Warn(p.Name + " is missing from this Python")
+		default:
+			m.Parts[p.Name] = "present"
+		}
+	}
+	for _, r := range report.Results {
+		// The stage is gone when somebody reads this.
+		m.Checks = append(m.Checks, prefix.Check{Name: r.Check, Detail: strings.ReplaceAll(r.Detail, stage, o.Prefix)})
+	}
+	return m, nil
+}
+
+// inspection is what an interpreter of this release must be able to do, wherever it lies now.
+func (in *Installer) inspection(rel *recipes.Selection, o Options, missing []host.Missing, dir, work string, env []string) python.Request {
+	shared := slices.Contains(o.With, "shared")
+	r := python.Request{
+		Executable: filepath.Join(dir, "bin", Name(rel)), Version: rel.Version.String(), Prefix: dir, ConfiguredPrefix: o.Prefix,
+		FreeThreaded: rel.FreeThreaded, Debug: slices.Contains(o.Profile.ConfigureArgs, "--with-pydebug"), Shared: shared,
+		Work: work, Exec: executor(env, dir, work, shared),
+	}
+	for _, p := range in.Catalogue.PartsOf(rel.Series.Name) {
+		if slices.Contains(o.Without, p.Name) || lacks(missing, p.Name) || p.Tier == "option" && !slices.Contains(o.With, p.Name) {
+			continue
+		}
+		for _, name := range p.Modules {
+			r.Modules = append(r.Modules, python.Module{Part: p.Name, Name: name})
+		}
+	}
+	return r
+}
+
+func lacks(missing []host.Missing, part string) bool {
+	return slices.ContainsFunc(missing, func(m host.Missing) bool { return m.Name == part })
+}
+
+// executor runs the interpreter of dir in the environment of its build, with work as the working directory. A libpython of its
+// own is found there although the rpath already names the place where it will be.
+func executor(env []string, dir, work string, shared bool) python.Exec {
+	if shared {
+		env = append(slices.Clone(env), "LD_LIBRARY_PATH="+filepath.Join(dir, "lib"))
+	}
+	return func(ctx context.Context, additional []string, argv ...string) ([]byte, error) {
+		var stdout, log bytes.Buffer
+		all := slices.Concat(env, additional)
+		err := run.Run(ctx, run.Command{Argv: argv, Dir: work, Env: all, Stdout: &stdout, Log: &log})
+		if err != nil && ctx.Err() == nil {
+			lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+			err = fmt.Errorf("%w: %s", err, strings.Join(lines[max(0, len(lines)-5):], "\n"))
+		}
+		return stdout.Bytes(), err
+	}
+}
+
+// flags are the variables of an environment that shape a build, without the directories that are gone afterwards.
+func flags(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
+		return strings.HasPrefix(v, "HOME=") || strings.HasPrefix(v, "TMPDIR=")
+	})
+}

@@ -1,0 +1,298 @@
+// Package install joins the packages of pybuild into the one thing that the program is for: a release of CPython, named by the
+// user, becomes an interpreter in a prefix. Read Install from top to bottom; no step reaches back, and until the last one the
+// prefix is as it was.
+//
+// It must not print, ask, or know about flags: what happens is told to a Reporter, what went wrong is a typed error.
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"pybuild/build"
+	"pybuild/build/host"
+	"pybuild/build/prefix"
+	"pybuild/build/unpack"
+	"pybuild/fetch"
+	"pybuild/recipes"
+)
+
+// Reporter is told what happens. Implementations must be safe for use by several goroutines.
+type Reporter interface {
+	// Step says that a step of the installation of version begins. The result is called once, when the step has ended.
+	Step(version, step string) (done func(error))
+	// Progress says how much of the current step is done, in bytes; total is 0 when it is not known.
+	Progress(done, total int64)
+	// Warn is for what the user should know although the installation goes on.
+	Warn(text string)
+	// Detail is for the user who asked for more.
+	Detail(text string)
+}
+
+// Installer holds what is the same for every installation of one call of the program.
+type Installer struct {
+	Catalogue *recipes.Catalogue
+	Host      *host.Host
+	// Root is the machine's file system, read for its configuration.
+	Root     fs.FS
+	Cache    *fetch.Cache
+	Reporter Reporter
+	// Environ is the caller's environment, of which a build gets only the compiler and its flags.
+	Environ []string
+}
+
+// Options is what the user may choose. The zero value is not useful: Prefix and Profile must be set.
+type Options struct {
+	// Prefix is an absolute, clean path.
+	Prefix  string
+	Profile *recipes.Profile
+	// With and Without name parts: those that must be there, and those that are left out on purpose.
+	With, Without []string
+	// Source is a file or URL that is used instead of every other source; SHA256 is its digest, when the catalogue has none.
+	Source, SHA256 string
+	// Mirrors are base URLs laid out like python.org/ftp/python/, tried first.
+	Mirrors []string
+	// Jobs is how many compilers may run at once; 0 means as many as the machine can take.
+	Jobs int
+	// Force builds again what is there already.
+	Force bool
+	// Patches and ConfigureArgs are handed on exactly.
+	Patches, ConfigureArgs []string
+	// BuildDir is where the build directory is made; empty means in the cache. KeepBuild leaves it there.
+	BuildDir  string
+	KeepBuild bool
+	// Test runs CPython's own tests before the prefix is changed.
+	Test bool
+	// InstallNeeds is asked when needs are missing and the distribution has a command for them. nil, or false, means no.
+	InstallNeeds func(command []string) bool
+}
+
+// Result describes an installed Python.
+type Result struct {
+	Version    string            `json:"version"`
+	Prefix     string            `json:"prefix"`
+	Executable string            `json:"executable"`
+	Already    bool              `json:"already"`
+	Profile    string            `json:"profile"`
+	Seconds    float64           `json:"seconds"`
+	SHA256     string            `json:"sha256"`
+	Signature  prefix.Signature  `json:"signature"`
+	Parts      map[string]string `json:"parts"`
+	Marker     string            `json:"marker"`
+	Manifest   string            `json:"manifest"`
+}
+
+// Install makes sure that the release is installed as the options say. Nothing is done when it already is. Whatever fails, the
+// prefix is left, or put back, as it was.
+func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Options) (result *Result, err error) {
+	start := time.Now()
+	if m := in.installed(rel, o); m != nil {
+		return describe(m, true, time.Since(start)), nil
+	}
+	version := rel.String()
+
+	done := in.Reporter.Step(version, "check")
+	plan := in.plan(rel, o, nil)
+	sources, err := in.sources(rel, o)
+	var target *prefix.Prefix
+	var found *host.Findings
+	if err == nil {
+		target, found, err = in.check(ctx, rel, o, plan)
+	}
+	done(err)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, target.Unlock()) }()
+
+	tarball, err := in.fetch(ctx, version, sources)
+	if err != nil {
+		return nil, err
+	}
+
+	work, err := in.workspace(rel, o)
+	if err != nil {
+		return nil, err
+	}
+	if o.KeepBuild {
+		in.Reporter.Warn("the build directory is kept: " + work.dir)
+	} else {
+		defer func() { err = errors.Join(err, removeAll(work.dir)) }()
+	}
+
+	done = in.Reporter.Step(version, "unpack")
+	source, err := in.unpack(ctx, tarball, work.source)
+	done(err)
+	if err != nil {
+		return nil, err
+	}
+
+	plan = build.NewPlan(in.request(rel, o, found, work, source))
+	stage, err := build.Make(ctx, plan, func(step string) func(error) { return in.Reporter.Step(version, step) })
+	if err != nil {
+		return nil, err
+	}
+
+	done = in.Reporter.Step(version, "inspect")
+	manifest, err := in.inspect(ctx, rel, o, found.Missing, work, plan, stage)
+	done(err)
+	if err != nil {
+		return nil, err
+	}
+	manifest.Archive = prefix.Archive{Name: tarball.Artifact.Name, SHA256: tarball.Artifact.SHA256, Size: tarball.Artifact.Size, Source: tarball.Source, Proof: proof(rel, tarball)}
+
+	done = in.Reporter.Step(version, "commit")
+	err = target.Commit(ctx, stage, manifest)
+	done(err)
+	if err != nil {
+		return nil, err
+	}
+	return describe(manifest, false, time.Since(start)), nil
+}
+
+// Name is what a release is called in a prefix: "python3.13", "python3.13t".
+func Name(rel *recipes.Selection) string {
+	name := "python" + rel.Series.Name
+	if rel.FreeThreaded {
+		name += "t"
+	}
+	return name
+}
+
+// installed returns the manifest of the very same installation, nil when there is none, when it was asked for differently, or
+// when files of it are missing or changed.
+func (in *Installer) installed(rel *recipes.Selection, o Options) *prefix.Manifest {
+	if o.Force {
+		return nil
+	}
+	m, err := prefix.ReadManifest(o.Prefix, Name(rel))
+	if err != nil || m.Version != rel.String() || !slices.Equal(m.Options, choices(o)) {
+		return nil // a broken manifest is found again, and reported, under the lock
+	}
+	if differences, err := m.Quick(o.Prefix); err != nil || len(differences) > 0 {
+		in.Reporter.Warn(fmt.Sprintf("Python %s in %s is damaged (%d files differ): it is built again", m.Version, o.Prefix, len(differences)))
+		return nil
+	}
+	return m
+}
+
+// choices are the options that make one installation differ from another of the same release, for the manifest.
+func choices(o Options) []string {
+	list := []string{"profile=" + o.Profile.Name}
+	for _, group := range []struct {
+		name   string
+		values []string
+	}{{"with", sorted(o.With)}, {"without", sorted(o.Without)}, {"patch", o.Patches}, {"configure", o.ConfigureArgs}} {
+		for _, v := range group.values {
+			list = append(list, group.name+"="+v)
+		}
+	}
+	return list
+}
+
+func sorted(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
+
+func describe(m *prefix.Manifest, already bool, took time.Duration) *Result {
+	return &Result{
+		Version: m.Version, Prefix: m.Prefix, Executable: filepath.Join(m.Prefix, m.Executable), Already: already, Profile: m.Profile,
+		Seconds: took.Round(100 * time.Millisecond).Seconds(), SHA256: m.Archive.SHA256, Signature: m.Signature, Parts: m.Parts, Marker: m.Marker,
+		Manifest: filepath.Join(m.Prefix, "share", "pybuild", m.Name+".json"),
+	}
+}
+
+// workspace is where one build happens.
+type workspace struct {
+	dir, source, stage, home, probe, logs string
+}
+
+func (in *Installer) workspace(rel *recipes.Selection, o Options) (*workspace, error) {
+	base := o.BuildDir
+	if base == "" {
+		base = filepath.Join(in.Cache.Dir, "build")
+	}
+	logs := filepath.Join(in.Cache.Dir, "logs")
+	for _, dir := range []string{base, logs} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, &DirectoryError{Purpose: "build", Dir: dir, Err: err}
+		}
+	}
+	dir, err := os.MkdirTemp(base, rel.String()+"-")
+	if err != nil {
+		return nil, &DirectoryError{Purpose: "build", Dir: base, Err: err}
+	}
+	w := &workspace{dir: dir, source: filepath.Join(dir, "source"), stage: filepath.Join(dir, "stage"), home: filepath.Join(dir, "home"), probe: filepath.Join(dir, "probe")}
+	for _, d := range []string{w.source, w.stage, w.home, w.probe} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return nil, errors.Join(&DirectoryError{Purpose: "build", Dir: d, Err: err}, os.RemoveAll(dir))
+		}
+	}
+	w.logs, err = os.MkdirTemp(logs, time.Now().UTC().Format("20060102T150405Z")+"-"+rel.String()+"-")
+	if err == nil {
+		err = os.Chmod(w.logs, 0o755)
+	}
+	if err != nil {
+		return nil, errors.Join(&DirectoryError{Purpose: "logs", Dir: logs, Err: err}, os.RemoveAll(dir))
+	}
+	return w, nil
+}
+
+// DirectoryError says that a directory of pybuild's own cannot be used.
+type DirectoryError struct {
+	// Purpose is what it is for: "build", "logs".
+	Purpose, Dir string
+	Err          error
+}
+
+func (e *DirectoryError) Error() string { return fmt.Sprintf("the %s directory: %v", e.Purpose, e.Err) }
+func (e *DirectoryError) Unwrap() error { return e.Err }
+
+// removeAll removes a tree in which tests of the new interpreter may have left directories that cannot be entered.
+func removeAll(dir string) error {
+	if err := os.RemoveAll(dir); err == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}
+
+func (in *Installer) unpack(ctx context.Context, tarball *fetch.File, dir string) (source string, err error) {
+	archive, err := os.Open(tarball.Path)
+	if err != nil {
+		return "", fmt.Errorf("unpacking: %w", err)
+	}
+	defer func() { err = errors.Join(err, archive.Close()) }()
+	return unpack.Tar(ctx, archive, dir, unpack.Limits{}, in.Reporter.Progress)
+}
+
+// request is what the plan is made for.
+func (in *Installer) request(rel *recipes.Selection, o Options, found *host.Findings, w *workspace, source string) build.Request {
+	jobs := o.Jobs
+	if jobs == 0 {
+		jobs = host.Jobs(in.Root)
+	}
+	r := build.Request{
+		Release: rel, Profile: o.Profile, Prefix: o.Prefix, Source: source, Stage: w.stage, Home: w.home, Logs: w.logs,
+		Parts: in.Catalogue.PartsOf(rel.Series.Name), With: o.With, Without: o.Without, ConfigureArgs: o.ConfigureArgs,
+		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ,
+	}
+	if found != nil {
+		r.HostArgs = found.ConfigureArgs
+	}
+	return r
+}
+
+// plan is the plan without a workspace, to be shown: the directories are called what they are.
+func (in *Installer) plan(rel *recipes.Selection, o Options, found *host.Findings) *build.Plan {
+	return build.NewPlan(in.request(rel, o, found, &workspace{stage: "STAGE", home: "HOME", logs: "LOGS"}, "SOURCE"))
+}
