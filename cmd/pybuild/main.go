@@ -11,13 +11,18 @@ import (
 )
 
 func main() {
+	os.Exit(run(cli.Process{}))
+}
+
+// run is the program in a world that tests may change.
+func run(p cli.Process) (status int) {
 	// Everything that pybuild and its children create is readable by all and writable by the owner alone, whatever the caller's
 	// umask is: an interpreter in /usr/local that only root can read is of no use.
 	syscall.Umask(0o022)
 	ctx, stop := signal.NotifyContext(context.Background(), signals()...)
-	status := cli.Main(ctx, cli.Process{Args: os.Args[1:], Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
-	stop()
-	os.Exit(status)
+	defer stop()
+	p.Args, p.Environ, p.Stdin, p.Stdout, p.Stderr = os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr
+	return cli.Main(ctx, p)
 }
 
 // signals are those that end pybuild. One that the caller ignores (nohup, a background job of a shell) stays ignored by pybuild,

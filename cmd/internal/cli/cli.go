@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -28,10 +29,25 @@ type Process struct {
 	Environ        []string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+
+	// The world as pybuild sees it. The zero values mean the real one; tests make their own.
+
+	// Recipes is laid out like the directory recipes; nil means the embedded ones.
+	Recipes fs.FS
+	// Root is the machine's file system, read for its configuration.
+	Root fs.FS
+	// Upstream is the base URL that is laid out like, and stands for, python.org/ftp/python/.
+	Upstream string
 }
 
 // Main runs the program and returns its exit status.
 func Main(ctx context.Context, p Process) int {
+	if p.Root == nil {
+		p.Root = os.DirFS("/")
+	}
+	if p.Upstream == "" {
+		p.Upstream = install.Upstream
+	}
 	a := &app{Process: p}
 	root := a.root()
 	root.SetArgs(p.Args)
@@ -119,16 +135,18 @@ func (a *app) env(name, otherwise string) string {
 	return otherwise
 }
 
-// recipes is the embedded catalogue, parsed when the first command needs it.
-func (a *app) recipes() (*recipes.Catalogue, error) {
-	if a.catalogue == nil {
-		c, err := recipes.Embedded()
-		if err != nil {
-			return nil, err
-		}
-		a.catalogue = c
+// recipes is the catalogue, parsed when the first command needs it.
+func (a *app) recipes() (c *recipes.Catalogue, err error) {
+	if a.catalogue != nil {
+		return a.catalogue, nil
 	}
-	return a.catalogue, nil
+	if a.Recipes != nil {
+		c, err = recipes.Load(a.Recipes)
+	} else {
+		c, err = recipes.Embedded()
+	}
+	a.catalogue = c
+	return c, err
 }
 
 // installer puts together what every command that does something needs.
@@ -137,8 +155,7 @@ func (a *app) installer(offline bool) (*install.Installer, error) {
 	if err != nil {
 		return nil, err
 	}
-	root := os.DirFS("/")
-	h, err := host.Detect(root, catalogue)
+	h, err := host.Detect(a.Root, catalogue)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +164,7 @@ func (a *app) installer(offline bool) (*install.Installer, error) {
 		return nil, err
 	}
 	return &install.Installer{
-		Catalogue: catalogue, Host: h, Root: root, Cache: &fetch.Cache{Dir: dir, Offline: offline}, Reporter: a.reporter(), Environ: a.Environ,
+		Catalogue: catalogue, Host: h, Root: a.Root, Upstream: a.Upstream, Cache: &fetch.Cache{Dir: dir, Offline: offline}, Reporter: a.reporter(), Environ: a.Environ,
 	}, nil
 }
 

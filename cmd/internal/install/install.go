@@ -40,7 +40,9 @@ type Installer struct {
 	Catalogue *recipes.Catalogue
 	Host      *host.Host
 	// Root is the machine's file system, read for its configuration.
-	Root     fs.FS
+	Root fs.FS
+	// Upstream is the base URL of the places where CPython is published, asked after the mirrors.
+	Upstream string
 	Cache    *fetch.Cache
 	Reporter Reporter
 	// Environ is the caller's environment, of which a build gets only the compiler and its flags.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"pybuild/fetch"
@@ -28,7 +29,7 @@ func (in *Installer) sources(rel *recipes.Selection, o Options) ([]fetch.Source,
 		return []fetch.Source{source}, err
 	}
 	var sources []fetch.Source
-	for _, base := range append(append([]string{}, o.Mirrors...), Upstream) {
+	for _, base := range append(slices.Clone(o.Mirrors), in.Upstream) {
 		for _, a := range rel.Archives {
 			sources = append(sources, fetch.Source{URL: strings.TrimSuffix(base, "/") + "/" + a.Path, Artifact: artifact(a)})
 		}
