@@ -1,0 +1,188 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+var (
+	// ErrNoCheck refuses a request that does not say what is good.
+	ErrNoCheck = errors.New("no check given")
+	// ErrOffline is why a source was not asked: it needs the network.
+	ErrOffline = errors.New("offline")
+	// ErrNotAskedAgain is why a source was not asked: its host did not answer
+	// earlier in the same Get.
+	ErrNotAskedAgain = errors.New("not asked again")
+	// ErrStalled is why a transfer was broken off: no bytes came for too long.
+	ErrStalled = errors.New("transfer stalled")
+	// ErrURL refuses a URL that cannot be parsed, or is neither http nor https nor
+	// a file on this host.
+	ErrURL = errors.New("not a http, https or file URL")
+	// ErrPlainCredentials refuses a http URL with a user or a password, which
+	// everybody on the way could read.
+	ErrPlainCredentials = errors.New("credentials in a URL that is not encrypted")
+	// ErrNotRegular refuses a directory, link or device where a file should be.
+	ErrNotRegular = errors.New("not a regular file")
+	// ErrProxy says that the proxy setting of the environment is not a URL. The
+	// setting itself is not shown: it may hold a password.
+	ErrProxy = errors.New("the proxy setting is not a URL")
+	// ErrBusy says that an entry of the cache is in use by another process.
+	ErrBusy = errors.New("in use by another process")
+)
+
+// A SourcesError says that no source had the artifact, and why each had not.
+type SourcesError struct {
+	Attempts []Attempt // in order; empty when there was no source to try
+}
+
+func (e *SourcesError) Error() string {
+	if len(e.Attempts) == 0 {
+		return "no source to try"
+	}
+	var b strings.Builder
+	b.WriteString("no source has it:")
+	for _, a := range e.Attempts {
+		fmt.Fprintf(&b, "\n%s: %v", a.URL, a.Err)
+	}
+	return b.String()
+}
+
+func (e *SourcesError) Unwrap() []error {
+	errs := make([]error, len(e.Attempts))
+	for i, a := range e.Attempts {
+		errs[i] = a.Err
+	}
+	return errs
+}
+
+// Refused reports whether at least one source delivered bytes, and they were not
+// the right ones. Then the artifact is not so much missing as not verified.
+func (e *SourcesError) Refused() bool {
+	for _, a := range e.Attempts {
+		if isRefused(a.Err) {
+			return true
+		}
+	}
+	return false
+}
+
+// A CacheError says that the cache could not be read or written: not the sources'
+// fault, so no further one is tried. A full disk is in it as syscall.ENOSPC.
+type CacheError struct {
+	Dir string // the cache's
+	Err error
+}
+
+func (e *CacheError) Error() string { return fmt.Sprintf("cache %s: %v", e.Dir, e.Err) }
+func (e *CacheError) Unwrap() error { return e.Err }
+
+// An ArtifactError says that an artifact has no place in a cache.
+type ArtifactError struct {
+	Artifact Artifact
+	Field    string // "name", "sha256" or "size"
+}
+
+func (e *ArtifactError) Error() string {
+	var v any = e.Artifact.Name
+	switch e.Field {
+	case "sha256":
+		v = e.Artifact.SHA256
+	case "size":
+		v = e.Artifact.Size
+	}
+	return fmt.Sprintf("artifact with %s %#v", e.Field, v)
+}
+
+// A RefusedError says that bytes arrived, and were not the artifact.
+type RefusedError struct {
+	Err error // from Request.Check, or a *LengthError, or ErrNotRegular
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("refused: %v", e.Err) }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// A LengthError says that a file is longer or shorter than it should be.
+type LengthError struct {
+	Want int64 // bytes: the artifact's size, or the most that is accepted
+	Got  int64 // bytes; when nothing announced them, one more than Want
+}
+
+func (e *LengthError) Error() string {
+	if e.Got > e.Want {
+		return fmt.Sprintf("longer than %d bytes", e.Want)
+	}
+	return fmt.Sprintf("%d bytes long, want %d", e.Got, e.Want)
+}
+
+// A BrokenError says that a transfer ended before the file did.
+type BrokenError struct {
+	Done  int64 // bytes that had arrived
+	Total int64 // bytes that were expected; 0 = unknown
+	Err   error
+}
+
+func (e *BrokenError) Error() string {
+	if e.Total > 0 {
+		return fmt.Sprintf("broke off after %d of %d bytes: %v", e.Done, e.Total, e.Err)
+	}
+	return fmt.Sprintf("broke off after %d bytes: %v", e.Done, e.Err)
+}
+func (e *BrokenError) Unwrap() error { return e.Err }
+
+// A StatusError is an answer other than 200.
+type StatusError struct {
+	Code int
+}
+
+func (e *StatusError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("status %d %s", e.Code, http.StatusText(e.Code)))
+}
+
+// A PageError says that a web page came instead of a file: a login page of the
+// network, or an error page with the wrong status.
+type PageError struct {
+	ContentType string // as the server called it; "" for a file
+}
+
+func (e *PageError) Error() string { return "a web page instead of the file" }
+
+// A RedirectError refuses to follow a redirect.
+type RedirectError struct {
+	To     string // like Attempt.URL
+	Reason string
+}
+
+func (e *RedirectError) Error() string { return fmt.Sprintf("redirect to %s: %s", e.To, e.Reason) }
+
+// An UnreachableError says that a host gave no sign of life: no address, no
+// connection, or no answer in time.
+type UnreachableError struct {
+	Host string // with port
+	Err  error
+}
+
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("%s could not be reached: %v", e.Host, e.Err)
+}
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// isRefused reports whether bytes were refused. What is inside is the caller's, and
+// may look like any error of the package: a check may fetch something itself.
+func isRefused(err error) bool {
+	_, ok := errors.AsType[*RefusedError](err)
+	return ok
+}
+
+// mayPass reports whether the same source may do better in a moment.
+func mayPass(err error) bool {
+	if isRefused(err) {
+		return false // whatever the check has wrapped
+	}
+	if e, ok := errors.AsType[*StatusError](err); ok {
+		return e.Code >= 500 || e.Code == http.StatusTooManyRequests
+	}
+	_, broken := errors.AsType[*BrokenError](err)
+	return broken && !errors.Is(err, ErrStalled)
+}
