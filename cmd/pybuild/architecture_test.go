@@ -38,7 +38,7 @@ var architecture = []struct {
 // Packages that only one of ours may import, so that they can be replaced in one place.
 var fenced = map[string]string{
 	"os/exec":                             "build/run",
-	"github.com/ulikunitz/xz":             "build/unpack",
+	"github.com/ulikunitz/xz/...":         "build/unpack",
 	"github.com/spf13/cobra":              "cmd/internal/cli",
 	"github.com/schollz/progressbar/v3":   "cmd/internal/ui",
 	"golang.org/x/term":                   "cmd/internal/ui",
