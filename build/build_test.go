@@ -51,29 +51,33 @@ func commands(p *Plan) string {
 
 func TestPlan(t *testing.T) {
 	const configure = "configure: ./configure --prefix=/opt/python --enable-option-checking=fatal --with-ensurepip=install"
-	const make = "\ncompile: make -j2\nstage: make altinstall DESTDIR=/b/stage"
+	make := func(python string) string {
+		return "\ncompile: make -j2\nstage: make altinstall DESTDIR=/b/stage ENSUREPIP=no\n" +
+			"stage: /b/stage/opt/python/bin/" + python + " -I -B /b/home/install_pip.py /opt/python/bin/" + python + "\n" +
+			"stage: /b/stage/opt/python/bin/" + python + " -I -m compileall -q -j 2 -s /b/stage -p / /b/stage/opt/python/lib/" + python + "/site-packages"
+	}
 	for _, test := range []struct {
 		name, spec, profile string
 		change              func(*Request)
 		want                string
 		disabled            string // prefix of the list
 	}{
-		{"quick", "3.13.5", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules" + make, ""},
-		{"profile-guided", "3.11.2", "release", nil, configure + " --enable-optimizations --disable-test-modules" + make, ""},
-		{"debug", "3.11.2", "debug", nil, configure + " --with-pydebug --disable-test-modules" + make, ""},
-		{"3.9 leaves tests out by itself", "3.9.2", "quick", nil, configure + make, "_testcapi,_testbuffer"},
-		{"tests wanted", "3.9.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + make, ""},
-		{"tests wanted in a new one", "3.11.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + make, ""},
-		{"shared", "3.11.2", "quick", func(r *Request) { r.With = []string{"shared"} }, configure + " --disable-test-modules --enable-shared" + make, ""},
-		{"free-threaded", "3.13.5t", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules --disable-gil" + make, ""},
-		{"without tkinter", "3.11.2", "quick", func(r *Request) { r.Without = []string{"tkinter"} }, configure + " --disable-test-modules" + make, "_tkinter"},
+		{"quick", "3.13.5", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules" + make("python3.13"), ""},
+		{"profile-guided", "3.11.2", "release", nil, configure + " --enable-optimizations --disable-test-modules" + make("python3.11"), ""},
+		{"debug", "3.11.2", "debug", nil, configure + " --with-pydebug --disable-test-modules" + make("python3.11"), ""},
+		{"3.9 leaves tests out by itself", "3.9.2", "quick", nil, configure + make("python3.9"), "_testcapi,_testbuffer"},
+		{"tests wanted", "3.9.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + make("python3.9"), ""},
+		{"tests wanted in a new one", "3.11.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + make("python3.11"), ""},
+		{"shared", "3.11.2", "quick", func(r *Request) { r.With = []string{"shared"} }, configure + " --disable-test-modules --enable-shared" + make("python3.11"), ""},
+		{"free-threaded", "3.13.5t", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules --disable-gil" + make("python3.13t"), ""},
+		{"without tkinter", "3.11.2", "quick", func(r *Request) { r.Without = []string{"tkinter"} }, configure + " --disable-test-modules" + make("python3.11"), "_tkinter"},
 		{"what the user adds comes last", "3.11.2", "quick", func(r *Request) {
 			r.ConfigureArgs = []string{"--with-tzpath=/a b"}
 			r.HostArgs = []string{"--host-arg"}
 		},
-			configure + " --host-arg --disable-test-modules --with-tzpath=/a b" + make, ""},
+			configure + " --host-arg --disable-test-modules --with-tzpath=/a b" + make("python3.11"), ""},
 		{"patch and test", "3.11.2", "quick", func(r *Request) { r.Patches = []string{"/p/1.diff"}; r.Test = true },
-			"patch: patch --batch --forward --strip=1 --input=/p/1.diff\n" + configure + " --disable-test-modules\ncompile: make -j2\ntest: make test\nstage: make altinstall DESTDIR=/b/stage", ""},
+			"patch: patch --batch --forward --strip=1 --input=/p/1.diff\n" + configure + " --disable-test-modules" + strings.Replace(make("python3.11"), "\nstage", "\ntest: make test\nstage", 1), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := request(t, test.spec, test.profile)
@@ -84,8 +88,8 @@ func TestPlan(t *testing.T) {
 			if got := commands(p); got != test.want {
 				t.Errorf("commands\n%s\nwant\n%s", got, test.want)
 			}
-			if got := strings.Join(p.Disabled, ","); !strings.HasPrefix(got, test.disabled) || test.disabled == "" && got != "" {
-				t.Errorf("disabled %s, want %s", got, test.disabled)
+			if got, want := p.Files["/b/source/Modules/Setup.local"], "*disabled*\n"+strings.ReplaceAll(test.disabled, ",", "\n")+"\n"; !strings.HasPrefix(got, want) && (test.disabled != "" || got != "") {
+				t.Errorf("Setup.local %q, want %q", got, want)
 			}
 			if p.Stage != "/b/stage/opt/python" {
 				t.Errorf("stage %s", p.Stage)
@@ -170,7 +174,7 @@ func tree(t *testing.T, configure, makefile string) *Plan {
 	return NewPlan(r)
 }
 
-const makefile = "all:\n\t@test -d Lib/test\naltinstall:\n\t@test ! -d Lib/test\n\t@mkdir -p $(DESTDIR)/opt/python\n"
+const makefile = "all:\n\t@test -d Lib/test\naltinstall:\n\t@test ! -d Lib/test\n\t@mkdir -p $(DESTDIR)/opt/python/bin\n\t@cp configure $(DESTDIR)/opt/python/bin/python3.9\n"
 
 func TestMake(t *testing.T) {
 	for _, test := range []struct {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"pybuild/build/run"
@@ -47,13 +48,14 @@ func Make(ctx context.Context, p *Plan, step func(name string) (done func(error)
 	return p.Stage, nil
 }
 
-// prepare writes what configure and make read besides their arguments.
+// prepare writes what the commands read besides their arguments.
 func (p *Plan) prepare() error {
-	if len(p.Disabled) == 0 {
-		return nil
+	for name, text := range p.Files {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
-	text := "*disabled*\n" + strings.Join(p.Disabled, "\n") + "\n"
-	return os.WriteFile(filepath.Join(p.Dir, "Modules", "Setup.local"), []byte(text), 0o644)
+	return nil
 }
 
 func (p *Plan) run(ctx context.Context, s Step) (err error) {
@@ -72,7 +74,7 @@ func (p *Plan) run(ctx context.Context, s Step) (err error) {
 		if _, err := fmt.Fprintf(log, "$ %s\n", run.Quote(argv)); err != nil {
 			return fmt.Errorf("keeping a log of %s: %w", s.Name, err)
 		}
-		if err := run.Run(ctx, run.Command{Argv: argv, Dir: p.Dir, Env: p.Env, Log: log}); err != nil {
+		if err := run.Run(ctx, run.Command{Argv: argv, Dir: p.Dir, Env: slices.Concat(p.Env, s.Env), Log: log}); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}

@@ -6,12 +6,17 @@
 package build
 
 import (
+	_ "embed"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"pybuild/recipes"
 )
+
+//go:embed install_pip.py
+var installPip string
 
 // Request is what a Plan is made for.
 type Request struct {
@@ -46,6 +51,8 @@ type Step struct {
 	Commands [][]string
 	// Remove lists directories of the source tree, relative to it, that are removed before the commands run.
 	Remove []string
+	// Env is added to the environment of the plan.
+	Env []string
 }
 
 // Plan is everything that a build will do.
@@ -55,8 +62,8 @@ type Plan struct {
 	Env []string
 	// Dropped names the variables of the caller that would have changed the build and were not passed on.
 	Dropped []string
-	// Disabled are the extension modules that are not to be built, in the words of Modules/Setup.local.
-	Disabled []string
+	// Files are written before the first step, by absolute name.
+	Files map[string]string
 	// Dir is the source tree, Stage the directory that mirrors the prefix after a successful run, Logs where the logs go.
 	Dir, Stage, Logs string
 }
@@ -80,15 +87,15 @@ func NewPlan(r Request) *Plan {
 	if shared {
 		environ = append(slices.Clone(environ), "LDFLAGS=-Wl,-rpath,"+filepath.Join(r.Prefix, "lib"))
 	}
-	p := &Plan{Dir: r.Source, Stage: filepath.Join(r.Stage, r.Prefix), Logs: r.Logs}
+	p := &Plan{Dir: r.Source, Stage: filepath.Join(r.Stage, r.Prefix), Logs: r.Logs, Files: map[string]string{}}
 	p.Env, p.Dropped = Environment(environ, r.Home, r.Profile.CFlags...)
 
 	configure := []string{"./configure", "--prefix=" + r.Prefix, "--enable-option-checking=fatal", "--with-ensurepip=install"}
 	configure = slices.Concat(configure, series.ConfigureArgs, r.HostArgs, r.Profile.ConfigureArgs)
-	var remove []string
+	var remove, disabled []string
 	if !tests {
 		configure = append(configure, series.NoTests.ConfigureArgs...)
-		p.Disabled = append(p.Disabled, series.NoTests.Extensions...)
+		disabled = append(disabled, series.NoTests.Extensions...)
 		remove = series.NoTests.Directories
 	}
 	if shared {
@@ -99,9 +106,13 @@ func NewPlan(r Request) *Plan {
 	}
 	for _, part := range r.Parts {
 		if slices.Contains(r.Without, part.Name) {
-			p.Disabled = append(p.Disabled, part.Extensions...)
+			disabled = append(disabled, part.Extensions...)
 		}
 	}
+	if len(disabled) > 0 {
+		p.Files[filepath.Join(r.Source, "Modules", "Setup.local")] = "*disabled*\n" + strings.Join(disabled, "\n") + "\n"
+	}
+
 	if len(r.Patches) > 0 {
 		patch := Step{Name: "patch"}
 		for _, file := range r.Patches {
@@ -115,6 +126,22 @@ func NewPlan(r Request) *Plan {
 	if r.Test {
 		p.Steps = append(p.Steps, Step{Name: "test", Commands: [][]string{{"make", "test"}}})
 	}
-	p.Steps = append(p.Steps, Step{Name: "stage", Commands: [][]string{{"make", "altinstall", "DESTDIR=" + r.Stage}}, Remove: remove})
+	p.Steps = append(p.Steps, p.stage(r, remove, shared))
 	return p
+}
+
+// stage installs below the stage: first what make installs, then pip, whose scripts must name the interpreter's final path.
+func (p *Plan) stage(r Request, remove []string, shared bool) Step {
+	executable := filepath.Join("bin", r.Release.Executable())
+	python, script := filepath.Join(p.Stage, executable), filepath.Join(r.Home, "install_pip.py")
+	p.Files[script] = installPip
+	s := Step{Name: "stage", Remove: remove, Commands: [][]string{
+		{"make", "altinstall", "DESTDIR=" + r.Stage, "ENSUREPIP=no"},
+		{python, "-I", "-B", script, filepath.Join(r.Prefix, executable)},
+		{python, "-I", "-m", "compileall", "-q", "-j", strconv.Itoa(r.Jobs), "-s", r.Stage, "-p", "/", filepath.Join(p.Stage, "lib", r.Release.Executable(), "site-packages")},
+	}}
+	if shared {
+		s.Env = []string{"LD_LIBRARY_PATH=" + filepath.Join(p.Stage, "lib")} // the rpath names the final place
+	}
+	return s
 }

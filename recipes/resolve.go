@@ -25,6 +25,14 @@ func (s *Selection) String() string {
 	return s.Version.String()
 }
 
+// Executable is the name of the interpreter: python3.13, python3.13t. Its directories below lib and include have the same.
+func (s *Selection) Executable() string {
+	if s.FreeThreaded {
+		return "python" + s.Series.Name + "t"
+	}
+	return "python" + s.Series.Name
+}
+
 // An UnknownVersionError reports a version string that means no release.
 type UnknownVersionError struct {
 	Spec    string   // as it was given

@@ -102,7 +102,7 @@ func (a *app) rows(cmd *cobra.Command, c *recipes.Catalogue, args []string, all 
 			return err
 		}
 		entry := row{Version: r.Version.String(), Series: r.Series.Name, Status: r.Series.Status, Date: r.Date}
-		if m, err := prefix.ReadManifest(dir, install.Name(rel)); err == nil && m.Version == entry.Version {
+		if m, err := prefix.ReadManifest(dir, rel.Executable()); err == nil && m.Version == entry.Version {
 			entry.Installed, entry.Prefix = true, dir
 		}
 		for _, archive := range r.Archives {
@@ -340,7 +340,7 @@ func (a *app) uninstallCommand() *cobra.Command {
 		Long: `Remove the files that pybuild put into --prefix for VERSION, a release (3.13.5) or a series (3.13). Files that were changed
 since are kept and named, as is everything that pip or anybody else put there.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			releases, err := a.resolve(cmd, args)
 			if err != nil {
 				return err
@@ -350,7 +350,7 @@ since are kept and named, as is everything that pip or anybody else put there.`,
 			if err != nil {
 				return err
 			}
-			name := install.Name(rel)
+			name := rel.Executable()
 			m, err := prefix.ReadManifest(dir, name)
 			if errors.Is(err, fs.ErrNotExist) {
 				return &UsageError{Message: fmt.Sprintf("no %s of pybuild's is installed in %s", name, dir), Hints: []string{"`pybuild list --installed --all` shows what is there; --prefix names another place"}}
@@ -361,12 +361,8 @@ since are kept and named, as is everything that pip or anybody else put there.`,
 			if args[0] != rel.Series.Name && args[0] != rel.Series.Name+"t" && m.Version != rel.String() {
 				return &UsageError{Message: fmt.Sprintf("%s in %s is Python %s, not %s", name, dir, m.Version, rel), Hints: []string{"remove it with `pybuild uninstall " + m.Version + "`"}}
 			}
-			target, err := prefix.Lock(dir)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, target.Unlock()) }()
-			kept, err := target.Uninstall(cmd.Context(), m)
+			in := &install.Installer{Reporter: a.reporter()}
+			kept, err := in.Uninstall(cmd.Context(), m, dir)
 			if err != nil {
 				return err
 			}

@@ -86,6 +86,8 @@ func explain(ctx context.Context, err error) failure {
 		busy      *prefix.BusyError
 		conflict  *prefix.ConflictError
 		manifest  *prefix.ManifestError
+		change    *prefix.ChangeError
+		tree      *prefix.TreeError
 		directory *install.DirectoryError
 	)
 	switch {
@@ -125,7 +127,7 @@ func explain(ctx context.Context, err error) failure {
 	case errors.As(err, &step):
 		set(6, step.Step+"-failed", "the whole log is "+step.Log)
 		f.Message, f.Log = stepMessage(step), step.Log
-	case errors.As(err, &rejected):
+	case errors.As(err, &rejected), errors.As(err, &tree):
 		set(7, "rejected", "the prefix is unchanged; --keep-build keeps the build directory for a closer look")
 	case errors.As(err, &changed):
 		set(7, "changed", "install it again: pybuild VERSION --prefix PREFIX --force")
@@ -137,10 +139,14 @@ func explain(ctx context.Context, err error) failure {
 		set(8, "conflict", "pybuild never changes files that it did not install: move them away, or choose another --prefix")
 	case errors.As(err, &manifest):
 		set(8, "manifest", "the list of installed files was changed by hand; move it away to make pybuild forget that Python")
+	case errors.As(err, &change) && change.Undo != nil:
+		set(8, "not-undone", "the prefix is neither as before nor as after: look at what is named above")
 	case errors.Is(err, syscall.ENOSPC):
 		set(8, "no-space", "make room, or place the build elsewhere with --build-dir DIR")
 	case errors.As(err, &directory):
 		set(1, directory.Purpose+"-directory", "choose another with --build-dir DIR, or set PYBUILD_CACHE")
+	case errors.As(err, &change):
+		set(8, "prefix", "everything was put back; mend the cause and run the same command again")
 	case errors.Is(err, fs.ErrPermission):
 		set(8, "permission", "run pybuild as a user who may write there, or choose another --prefix")
 	}

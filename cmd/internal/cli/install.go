@@ -159,11 +159,11 @@ func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) error 
 		if err := fits(cmd, in.Catalogue, rel, o); err != nil {
 			return err
 		}
-		place := filepath.Join(prefixes[i], install.Name(rel))
+		place := filepath.Join(prefixes[i], rel.Executable())
 		if other := taken[place]; other == rel.String() {
 			return usage(cmd, "%s is named twice", other)
 		} else if other != "" {
-			return usage(cmd, "%s and %s cannot both be %s in %s", other, rel, install.Name(rel), prefixes[i])
+			return usage(cmd, "%s and %s cannot both be %s in %s", other, rel, rel.Executable(), prefixes[i])
 		}
 		taken[place] = rel.String()
 	}

@@ -27,13 +27,13 @@ func (in *Installer) check(ctx context.Context, rel *recipes.Selection, o Option
 	if err := in.shadows(rel, o); err != nil {
 		return nil, nil, err
 	}
-	target, err = prefix.Lock(o.Prefix)
+	locked, err := prefix.Lock(o.Prefix)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, target.Unlock())
+			err = errors.Join(err, locked.Unlock())
 		}
 	}()
 	if err := prefix.Conflicts(o.Prefix, claim(rel)); err != nil {
@@ -48,7 +48,7 @@ func (in *Installer) check(ctx context.Context, rel *recipes.Selection, o Option
 	for _, m := range found.Missing {
 		in.Reporter.Warn(fmt.Sprintf("%s will be missing: %s", m.Name, m.Reason))
 	}
-	return target, found, nil
+	return locked, found, nil
 }
 
 // Needs is what a build of rel with these options asks of the machine.
@@ -136,7 +136,7 @@ func (e *PackageManagerError) Unwrap() error { return e.Err }
 
 // claim is what a release will put into a prefix, as far as that can be known before it is built.
 func claim(rel *recipes.Selection) prefix.Claim {
-	series, name := rel.Series.Name, Name(rel)
+	series, name := rel.Series.Name, rel.Executable()
 	lib := "lib/" + name
 	return prefix.Claim{
 		Files: []string{
@@ -153,7 +153,7 @@ func (in *Installer) shadows(rel *recipes.Selection, o Options) error {
 	if !slices.Contains(o.With, "shared") || (o.Prefix != "/usr/local" && !strings.HasPrefix(o.Prefix, "/usr/local/")) {
 		return nil
 	}
-	library := "lib" + Name(rel) + ".so.1.0"
+	library := "lib" + rel.Executable() + ".so.1.0"
 	for _, pattern := range []string{"usr/lib/*/", "usr/lib/", "usr/lib64/"} {
 		found, err := fs.Glob(in.Root, pattern+library)
 		if err != nil {

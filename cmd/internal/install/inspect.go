@@ -66,7 +66,7 @@ func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Opti
 	}
 
 	m := &prefix.Manifest{
-		Name: Name(rel), Version: rel.String(), Executable: "bin/" + Name(rel),
+		Name: rel.Executable(), Version: rel.String(), Executable: "bin/" + rel.Executable(),
 		Profile: o.Profile.Name, ConfigureArgs: plan.ConfigureArgs(), Environment: flags(plan.Env), Compiler: report.Compiler, Options: choices(o), Signature: prefix.Signature{Kind: "none"},
 		Parts: map[string]string{}, Marker: "absent", Paths: entries,
 	}
@@ -96,7 +96,7 @@ func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Opti
 func (in *Installer) inspection(rel *recipes.Selection, o Options, missing []host.Missing, dir, work string, env []string) python.Request {
 	shared := slices.Contains(o.With, "shared")
 	r := python.Request{
-		Executable: filepath.Join(dir, "bin", Name(rel)), Version: rel.Version.String(), Prefix: dir, ConfiguredPrefix: o.Prefix,
+		Executable: filepath.Join(dir, "bin", rel.Executable()), Version: rel.Version.String(), Prefix: dir, ConfiguredPrefix: o.Prefix,
 		FreeThreaded: rel.FreeThreaded, Debug: slices.Contains(o.Profile.ConfigureArgs, "--with-pydebug"), Shared: shared,
 		Work: work, Exec: executor(env, dir, work, shared),
 	}

@@ -150,7 +150,7 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 	manifest.Archive = prefix.Archive{Name: tarball.Artifact.Name, SHA256: tarball.Artifact.SHA256, Size: tarball.Artifact.Size, Source: tarball.Source, Proof: proof(rel, tarball)}
 
 	done = in.Reporter.Step(version, "commit")
-	err = target.Commit(ctx, stage, manifest)
+	err = in.leftover(target.Commit(ctx, stage, manifest))
 	done(err)
 	if err != nil {
 		return nil, err
@@ -158,13 +158,24 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 	return describe(manifest, false, time.Since(start)), nil
 }
 
-// Name is what a release is called in a prefix: "python3.13", "python3.13t".
-func Name(rel *recipes.Selection) string {
-	name := "python" + rel.Series.Name
-	if rel.FreeThreaded {
-		name += "t"
+// leftover turns an error that only says that the clean-up after a complete change failed into a warning.
+func (in *Installer) leftover(err error) error {
+	if left, ok := errors.AsType[*prefix.LeftoverError](err); ok {
+		in.Reporter.Warn(left.Error())
+		return nil
 	}
-	return name
+	return err
+}
+
+// Uninstall removes from dir what m lists, and returns what was kept because it is not as it was installed.
+func (in *Installer) Uninstall(ctx context.Context, m *prefix.Manifest, dir string) (kept []prefix.Difference, err error) {
+	target, err := prefix.Lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, target.Unlock()) }()
+	kept, err = target.Uninstall(ctx, m)
+	return kept, in.leftover(err)
 }
 
 // installed returns the manifest of the very same installation, nil when there is none, when it was asked for differently, or
@@ -173,7 +184,7 @@ func (in *Installer) installed(rel *recipes.Selection, o Options) *prefix.Manife
 	if o.Force {
 		return nil
 	}
-	m, err := prefix.ReadManifest(o.Prefix, Name(rel))
+	m, err := prefix.ReadManifest(o.Prefix, rel.Executable())
 	if err != nil || m.Version != rel.String() || !slices.Equal(m.Options, choices(o)) {
 		return nil // a broken manifest is found again, and reported, under the lock
 	}
