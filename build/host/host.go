@@ -90,11 +90,11 @@ func parseOSRelease(text []byte) map[string]string {
 	return fields
 }
 
-// unescape removes the backslashes that os-release puts before a quote, dollar, backslash or back-tick.
+// unescape removes the backslashes that os-release puts before a quote, dollar, backslash or back-tick; others stay, as in a shell.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+1 < len(s) {
+		if s[i] == '\\' && i+1 < len(s) && strings.IndexByte("\"'$`\\", s[i+1]) >= 0 {
 			i++
 		}
 		b.WriteByte(s[i])

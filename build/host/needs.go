@@ -2,7 +2,9 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -109,32 +111,30 @@ type Findings struct {
 }
 
 // Probe looks for every need, the compile-and-link probes side by side. root is the machine's file system; work is an empty
-// directory for the test programs.
+// directory for the test programs. The error is for what kept it from looking: the context's cause, or a work directory that
+// cannot be written.
 func (h *Host) Probe(ctx context.Context, root fs.FS, work string, needs Needs) (*Findings, error) {
 	found := &Findings{}
 	add := func(name, reason string, required bool) {
 		found.Missing = append(found.Missing, Missing{Name: name, Reason: reason, Packages: h.packages(name), Required: required})
 	}
 	cc := Compiler(needs.Env)
-	broken := ""
+	broken := false
 	for _, t := range needs.Tools {
 		reason := lookForTool(root, needs.Env, t)
 		if t.Name == "compiler" {
-			if len(cc) == 0 {
-				reason = "no C compiler in PATH"
-			} else if reason, broken = "", tryCompiler(ctx, cc, work, needs.Env); broken != "" {
-				reason = broken
+			var err error
+			if reason, err = tryCompiler(ctx, cc, work, needs.Env); err != nil {
+				return nil, err
 			}
-			if reason != "" {
-				broken = reason
-			}
+			broken = reason != ""
 		}
 		if reason != "" {
 			add(t.Name, reason, true)
 		}
 	}
-	reasons, probes := make([]string, len(needs.Parts)), make([]*recipes.Probe, len(needs.Parts))
-	if broken != "" {
+	reasons, probes, errs := make([]string, len(needs.Parts)), make([]*recipes.Probe, len(needs.Parts)), make([]error, len(needs.Parts))
+	if broken {
 		// Without a compiler nothing can be said about libraries: name them all, so that one command installs everything.
 		for i, p := range needs.Parts {
 			if len(p.Probes) > 0 {
@@ -148,13 +148,16 @@ func (h *Host) Probe(ctx context.Context, root fs.FS, work string, needs Needs) 
 			all.Go(func() {
 				slots <- struct{}{}
 				defer func() { <-slots }()
-				probes[i], reasons[i] = lookForPart(ctx, cc, filepath.Join(work, p.Name), needs, p)
+				probes[i], reasons[i], errs[i] = lookForPart(ctx, cc, filepath.Join(work, p.Name), needs, p)
 			})
 		}
 		all.Wait()
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if err := cmp.Or(errs...); err != nil { // the first: all parts share the directory, and its fault
+		return nil, err
 	}
 	for i, p := range needs.Parts {
 		if reasons[i] != "" {
@@ -179,15 +182,19 @@ func Compiler(env []string) []string {
 	return nil
 }
 
-func tryCompiler(ctx context.Context, cc []string, work string, env []string) string {
-	output, err := compile(ctx, cc, filepath.Join(work, "compiler"), env, "#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }\n", nil, nil)
-	if err == nil {
-		return ""
+// tryCompiler says what is wrong with the compiler, "" when it makes programs.
+func tryCompiler(ctx context.Context, cc []string, work string, env []string) (reason string, err error) {
+	if len(cc) == 0 {
+		return "no C compiler in PATH", nil
 	}
-	if line := firstError(output); line != "" {
-		return run.Quote(cc) + " does not work: " + line
+	output, failed, err := compile(ctx, cc, filepath.Join(work, "compiler"), env, "#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }\n", nil, nil)
+	switch line := firstError(output); {
+	case err != nil || failed == nil:
+		return "", err
+	case line != "":
+		return run.Quote(cc) + " does not work: " + line, nil
 	}
-	return run.Quote(cc) + " does not work: " + err.Error()
+	return run.Quote(cc) + " does not work: " + failed.Err.Error(), nil
 }
 
 func lookForTool(root fs.FS, env []string, t *recipes.Tool) string {
@@ -210,42 +217,44 @@ func lookForTool(root fs.FS, env []string, t *recipes.Tool) string {
 	return ""
 }
 
-// lookForPart tries the probes of a part in turn and returns the one that worked, or why the first of them failed.
-func lookForPart(ctx context.Context, cc []string, work string, needs Needs, p *recipes.Part) (found *recipes.Probe, first string) {
+// lookForPart tries the probes of a part in turn, each as it stands and then as pkg-config has it. It returns the one that
+// worked, or why the first of them failed.
+func lookForPart(ctx context.Context, cc []string, work string, needs Needs, p *recipes.Part) (found *recipes.Probe, first string, err error) {
+	try := func(name string, probe *recipes.Probe, cflags, libs []string) (ok bool, err error) {
+		output, failed, err := compile(ctx, cc, name, needs.Env, source(probe), cflags, libs)
+		if failed != nil && first == "" {
+			first = reason(probe, output, failed)
+		}
+		return failed == nil && err == nil, err
+	}
 	for i, probe := range p.Probes {
-		flags := [][]string{includeFlags(probe)}
-		if len(probe.PkgConfig) > 0 {
-			if known := pkgConfig(ctx, needs.Env, probe.PkgConfig); known != nil {
-				flags = append(flags, known)
+		name := fmt.Sprintf("%s-%d", work, i)
+		var cflags, libs []string
+		for _, dir := range probe.IncludeDirs {
+			cflags = append(cflags, "-I"+dir)
+		}
+		for _, lib := range probe.Libs {
+			libs = append(libs, "-l"+lib)
+		}
+		ok, err := try(name, probe, cflags, libs)
+		if !ok && err == nil && len(probe.PkgConfig) > 0 {
+			var known bool
+			if cflags, libs, known = pkgConfig(ctx, needs.Env, probe.PkgConfig); known {
+				ok, err = try(name+"-pkg-config", probe, cflags, libs)
 			}
 		}
-		for j, cflags := range flags {
-			libs := make([]string, len(probe.Libs))
-			for k, lib := range probe.Libs {
-				libs[k] = "-l" + lib
-			}
-			output, err := compile(ctx, cc, fmt.Sprintf("%s-%d-%d", work, i, j), needs.Env, source(probe), cflags, libs)
-			if err == nil {
-				return probe, ""
-			}
-			if first == "" {
-				first = reason(probe, output, err)
-			}
+		switch {
+		case err != nil:
+			return nil, "", err
+		case ok:
+			return probe, "", nil
 		}
 	}
-	return nil, first
+	return nil, first, nil
 }
 
-func includeFlags(probe *recipes.Probe) []string {
-	var flags []string
-	for _, dir := range probe.IncludeDirs {
-		flags = append(flags, "-I"+dir)
-	}
-	return flags
-}
-
-// tooOld marks our own #error lines in the compiler's output.
-const tooOld = "pybuild needs "
+// refused marks our own #error lines in the compiler's output.
+const refused = "pybuild needs "
 
 // source is a program that compiles if the headers are there and new enough, and links if the library has the symbol.
 func source(probe *recipes.Probe) string {
@@ -254,7 +263,7 @@ func source(probe *recipes.Probe) string {
 		fmt.Fprintf(&b, "#include <%s>\n", header)
 	}
 	for _, m := range probe.Minimum {
-		fmt.Fprintf(&b, "#if !(%s)\n#error %s%s\n#endif\n", m.Test, tooOld, m.Says)
+		fmt.Fprintf(&b, "#if !(%s)\n#error %s%s\n#endif\n", m.Test, refused, m.Says)
 	}
 	// Through a volatile pointer, so that the reference survives every optimisation.
 	fmt.Fprintf(&b, "int main(void) { void *volatile symbol = (void *)&%s; return symbol == 0; }\n", probe.Symbol)
@@ -264,27 +273,25 @@ func source(probe *recipes.Probe) string {
 // reason turns a compiler's complaint into a few words.
 func reason(probe *recipes.Probe, output []byte, err error) string {
 	for _, line := range strings.Split(string(output), "\n") {
-		if _, says, ok := strings.Cut(line, "#error "+tooOld); ok {
-			return "too old, " + strings.TrimSpace(says) + " or newer is needed"
+		_, message, _ := strings.Cut(line, "error: ")
+		if says, ok := strings.CutPrefix(strings.TrimPrefix(message, "#error "), refused); ok {
+			return "wrong version, the build needs " + strings.TrimSpace(says)
 		}
-		if _, says, ok := strings.Cut(line, "error: "+tooOld); ok {
-			return "too old, " + strings.Trim(says, "\" ") + " or newer is needed"
-		}
-		for _, header := range probe.Headers {
-			if strings.Contains(line, header) && (strings.Contains(line, "No such file") || strings.Contains(line, "not found")) {
+		for _, header := range probe.Headers { // and not one that this header includes: that is another thing missing
+			if strings.HasPrefix(message, header+": No such file") || strings.HasPrefix(message, "'"+header+"' file not found") {
 				return header + " not found"
 			}
 		}
 		for _, lib := range probe.Libs {
-			if strings.Contains(line, "-l"+lib) && (strings.Contains(line, "cannot find") || strings.Contains(line, "unable to find")) {
+			if _, after, ok := strings.Cut(line, "-l"+lib); ok && (after == "" || after[0] == ':') && (strings.Contains(line, "cannot find") || strings.Contains(line, "unable to find")) {
 				return "library -l" + lib + " not found"
 			}
 		}
+		if _, after, ok := strings.Cut(line, "undefined "); ok && strings.Contains(after, probe.Symbol) {
+			return "function " + probe.Symbol + " not found"
+		}
 	}
-	if line := firstError(output); line != "" {
-		return line
-	}
-	return err.Error()
+	return cmp.Or(firstError(output), err.Error())
 }
 
 func firstError(output []byte) string {
@@ -296,26 +303,35 @@ func firstError(output []byte) string {
 	return ""
 }
 
-// compile builds one program from text and returns what the compiler said.
-func compile(ctx context.Context, cc []string, name string, env []string, text string, cflags, libs []string) ([]byte, error) {
+// compile builds one program from text, next to name, and returns what the compiler said. failed is the compiler's refusal, err
+// what kept it from being asked.
+func compile(ctx context.Context, cc []string, name string, env []string, text string, cflags, libs []string) (output []byte, failed *run.Error, err error) {
 	if err := os.WriteFile(name+".c", []byte(text), 0o600); err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("probing for build needs: %w", err)
 	}
+	dir, base := filepath.Split(name) // the compiler's messages name the file as it was given: not with a directory that is soon gone
 	argv := slices.Concat(cc, strings.Fields(value(env, "CPPFLAGS")), strings.Fields(value(env, "CFLAGS")), cflags,
-		[]string{name + ".c", "-o", name}, strings.Fields(value(env, "LDFLAGS")), libs)
-	var output bytes.Buffer
-	err := run.Run(ctx, run.Command{Argv: argv, Env: env, Dir: filepath.Dir(name), Log: &output})
-	return output.Bytes(), err
+		[]string{base + ".c", "-o", base}, strings.Fields(value(env, "LDFLAGS")), libs)
+	var log bytes.Buffer
+	err = run.Run(ctx, run.Command{Argv: argv, Env: env, Dir: dir, Log: &log})
+	if errors.As(err, &failed) {
+		err = nil
+	}
+	return log.Bytes(), failed, err
 }
 
-// pkgConfig asks for the compiler flags of packages; nil when pkg-config does not know them or is not there.
-func pkgConfig(ctx context.Context, env []string, packages []string) []string {
-	var output bytes.Buffer
-	argv := append([]string{"pkg-config", "--cflags", "--libs"}, packages...)
-	if err := run.Run(ctx, run.Command{Argv: argv, Env: env, Stdout: &output}); err != nil {
-		return nil
+// pkgConfig asks for the flags of packages; it knows nothing when pkg-config does not, or is not there.
+func pkgConfig(ctx context.Context, env, packages []string) (cflags, libs []string, known bool) {
+	var answers [2][]string
+	for i, question := range []string{"--cflags", "--libs"} {
+		var output bytes.Buffer
+		argv := slices.Concat([]string{"pkg-config", question}, packages)
+		if err := run.Run(ctx, run.Command{Argv: argv, Env: env, Stdout: &output}); err != nil {
+			return nil, nil, false
+		}
+		answers[i] = strings.Fields(output.String())
 	}
-	return strings.Fields(output.String())
+	return answers[0], answers[1], true
 }
 
 func value(env []string, name string) string {

@@ -78,7 +78,12 @@ func (a *app) root() *cobra.Command {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.CompletionOptions.HiddenDefaultCmd = false
 	cmd.SetVersionTemplate("pybuild {{.Version}}\n")
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		// What comes after the wrong flag was not looked at, and a program that reads JSON wants its object all the same.
+		end := slices.Index(append(slices.Clone(a.Args), "--"), "--")
+		a.json = a.json || slices.Contains(a.Args[:end], "--json")
+		return usage(cmd, "%v", err)
+	})
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&a.prefix, "prefix", a.env("PYBUILD_PREFIX", "/usr/local"), "where the Python lives; {version} and {series} are replaced [PYBUILD_PREFIX]")
 	flags.BoolVar(&a.json, "json", false, "write JSON to standard output")
@@ -93,7 +98,24 @@ func (a *app) root() *cobra.Command {
 		return nil
 	}
 	cmd.AddCommand(a.listCommand(), a.depsCommand(), a.fetchCommand(), a.verifyCommand(), a.uninstallCommand(), a.cacheCommand(), a.manCommand())
+	cmd.InitDefaultCompletionCmd()
+	checkArgs(cmd)
 	return cmd
+}
+
+// checkArgs makes usage errors of what cobra says about a wrong number of arguments, for cmd and all below it.
+func checkArgs(cmd *cobra.Command) {
+	if accept := cmd.Args; accept != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := accept(cmd, args); err != nil {
+				return usage(cmd, "%v", err)
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		checkArgs(c)
+	}
 }
 
 // reporter is the ui of this call, made once the flags are known.

@@ -91,6 +91,8 @@ func explain(ctx context.Context, err error) failure {
 		directory *install.DirectoryError
 	)
 	switch {
+	case errors.As(err, &change) && change.Undo != nil:
+		set(8, "not-undone", "the prefix is neither as before nor as after: look at what is named above")
 	case ctx.Err() != nil:
 		set(130, "interrupted")
 		f.Message = "interrupted; the prefix is as it was"
@@ -139,8 +141,6 @@ func explain(ctx context.Context, err error) failure {
 		set(8, "conflict", "pybuild never changes files that it did not install: move them away, or choose another --prefix")
 	case errors.As(err, &manifest):
 		set(8, "manifest", "the list of installed files was changed by hand; move it away to make pybuild forget that Python")
-	case errors.As(err, &change) && change.Undo != nil:
-		set(8, "not-undone", "the prefix is neither as before nor as after: look at what is named above")
 	case errors.Is(err, syscall.ENOSPC):
 		set(8, "no-space", "make room, or place the build elsewhere with --build-dir DIR")
 	case errors.As(err, &directory):
