@@ -99,12 +99,22 @@ func (a *app) root() *cobra.Command {
 	}
 	cmd.AddCommand(a.listCommand(), a.depsCommand(), a.fetchCommand(), a.verifyCommand(), a.uninstallCommand(), a.cacheCommand(), a.manCommand())
 	cmd.InitDefaultCompletionCmd()
-	checkArgs(cmd)
+	strict(cmd)
 	return cmd
 }
 
-// checkArgs makes usage errors of what cobra says about a wrong number of arguments, for cmd and all below it.
-func checkArgs(cmd *cobra.Command) {
+// strict makes usage errors, for cmd and all below it, of a wrong number of arguments, and of a command that lacks the one below
+// it, for which cobra would show the help and call that success.
+func strict(cmd *cobra.Command) {
+	if !cmd.Runnable() {
+		var names []string
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
+		}
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+			return usage(cmd, "%s takes one of %s", cmd.Name(), strings.Join(names, ", "))
+		}
+	}
 	if accept := cmd.Args; accept != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := accept(cmd, args); err != nil {
@@ -114,7 +124,7 @@ func checkArgs(cmd *cobra.Command) {
 		}
 	}
 	for _, c := range cmd.Commands() {
-		checkArgs(c)
+		strict(c)
 	}
 }
 

@@ -370,6 +370,9 @@ since are kept and named, as is everything that pip or anybody else put there.`,
 				a.reporter().Warn(fmt.Sprintf("kept %s: %s", filepath.Join(dir, k.Path), k.What))
 			}
 			if a.json {
+				if kept == nil {
+					kept = []prefix.Difference{} // a list in JSON, too
+				}
 				a.reporter().Object(map[string]any{"event": "uninstalled", "version": m.Version, "prefix": dir, "kept": kept})
 			} else if !a.quiet {
 				fmt.Fprintf(a.Stderr, "Python %s removed from %s\n", m.Version, dir)
@@ -380,10 +383,7 @@ since are kept and named, as is everything that pip or anybody else put there.`,
 }
 
 func (a *app) cacheCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "cache", Short: "Show or empty the cache of downloads", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage(cmd, "cache takes a command: dir, list or prune")
-		}}
+	cmd := &cobra.Command{Use: "cache", Short: "Show or empty the cache of downloads", Args: cobra.NoArgs}
 	cmd.AddCommand(
 		&cobra.Command{Use: "dir", Short: "Print the cache directory", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			dir, err := a.cacheDir()
