@@ -60,7 +60,7 @@ type MismatchError struct {
 }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("%s: %s is %s, want %s", e.Name, e.What, e.Got, e.Want)
+	return fmt.Sprintf("%s is %s, want %s", e.What, e.Got, e.Want)
 }
 
 // A DigestError says that what should be a digest is not one, so that nothing can

@@ -24,12 +24,12 @@ func TestChecks(t *testing.T) {
 		want    string // "" = good
 	}{
 		{"size", "abc", Size(3), ""},
-		{"size, one more", "abcd", Size(3), "a.tar: size is 4, want 3"},
-		{"size, one less", "ab", Size(3), "a.tar: size is 2, want 3"},
+		{"size, one more", "abcd", Size(3), "size is 4, want 3"},
+		{"size, one less", "ab", Size(3), "size is 2, want 3"},
 		{"size of nothing", "", Size(0), ""},
-		{"size nothing, but something there", "a", Size(0), "a.tar: size is 1, want 0"},
+		{"size nothing, but something there", "a", Size(0), "size is 1, want 0"},
 		{"sha256", "abc", SHA256(abc), ""},
-		{"sha256, other bytes", "abcd", SHA256(abc), "a.tar: sha256 is " + abcd + ", want " + abc},
+		{"sha256, other bytes", "abcd", SHA256(abc), "sha256 is " + abcd + ", want " + abc},
 		{"sha256, upper case", "abc", SHA256(strings.ToUpper(abc)), ""},
 		{"sha256, empty file", "", SHA256(emptySum), ""},
 		{"sha256, no digest", "", SHA256(""), `"" is not a SHA-256 digest in hexadecimal`},
@@ -37,8 +37,8 @@ func TestChecks(t *testing.T) {
 		{"sha256, two digits long", "abc", SHA256(abc + "00"), `"` + abc + `00" is not a SHA-256 digest in hexadecimal`},
 		{"sha256, not hexadecimal", "abc", SHA256("x" + abc[1:]), `"x` + abc[1:] + `" is not a SHA-256 digest in hexadecimal`},
 		{"all", "abc", All(Size(3), SHA256(abc)), ""},
-		{"all, first refuses", "abcd", All(Size(3), SHA256(abc)), "a.tar: size is 4, want 3"},
-		{"all, second refuses", "abcd", All(Size(4), SHA256(abc)), "a.tar: sha256 is " + abcd + ", want " + abc},
+		{"all, first refuses", "abcd", All(Size(3), SHA256(abc)), "size is 4, want 3"},
+		{"all, second refuses", "abcd", All(Size(4), SHA256(abc)), "sha256 is " + abcd + ", want " + abc},
 		{"all of nothing", "abc", All(), "nothing to check against"},
 		{"all with a nil", "abc", All(Size(3), nil), "nothing to check against"},
 	}

@@ -369,7 +369,7 @@ func small(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.MkdirAll(dir, 0o755))
 	ts.Check(mountSmall(dir))
 	ts.Defer(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+		if err := unmount(dir); err != nil {
 			ts.Logf("unmounting %s: %v", dir, err)
 		}
 	})

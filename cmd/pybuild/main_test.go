@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -157,10 +156,5 @@ var canMount = sync.OnceValue(func() bool {
 	if err := mountSmall(dir); err != nil {
 		return false
 	}
-	return syscall.Unmount(dir, 0) == nil
+	return unmount(dir) == nil
 })
-
-// mountSmall mounts a file system of one MiB.
-func mountSmall(dir string) error {
-	return syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=0755")
-}

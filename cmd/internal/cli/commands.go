@@ -398,7 +398,11 @@ func (a *app) cacheCommand() *cobra.Command {
 				return err
 			}
 			if a.json {
-				return a.document(entries)
+				list := []cached{}
+				for _, e := range entries {
+					list = append(list, cached{e.Artifact.Name, e.Artifact.SHA256, e.Artifact.Size, e.Path, e.Partial})
+				}
+				return a.document(list)
 			}
 			for _, e := range entries {
 				note := ""
@@ -424,6 +428,15 @@ func (a *app) cacheCommand() *cobra.Command {
 		}},
 	)
 	return cmd
+}
+
+// cached is one archive of the cache.
+type cached struct {
+	Name    string `json:"name"`
+	SHA256  string `json:"sha256"`
+	Size    int64  `json:"size"`
+	Path    string `json:"path"`
+	Partial bool   `json:"partial"` // a download that goes on or was broken off, verified by nobody
 }
 
 func (a *app) cached() (*fetch.Cache, []fetch.Entry, error) {

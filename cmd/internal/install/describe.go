@@ -48,7 +48,7 @@ func (in *Installer) Describe(ctx context.Context, rel *recipes.Selection, o Opt
 	plan := in.plan(rel, o, found)
 	d := &Description{
 		Event: "plan", Version: rel.String(), Prefix: o.Prefix, Profile: o.Profile.Name, Already: in.installed(rel, o) != nil,
-		Signer: rel.Series.ReleaseManager, Environment: flags(plan.Env), Dropped: plan.Dropped, Conflicts: []string{},
+		Signer: rel.Series.ReleaseManager, Environment: flags(plan.Env), Dropped: append([]string{}, plan.Dropped...), Conflicts: []string{},
 	}
 	if err := prefix.Allowed(o.Prefix); err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (in *Installer) Describe(ctx context.Context, rel *recipes.Selection, o Opt
 	for _, a := range rel.Archives {
 		d.Archives = append(d.Archives, Archive{Name: a.Name, SHA256: a.SHA256, Proof: a.Proof})
 	}
-	d.Missing, d.Install = found.Missing, in.Host.Install(found.Missing)
+	d.Missing, d.Install = append([]host.Missing{}, found.Missing...), in.Host.Install(found.Missing)
 	for _, s := range plan.Steps {
 		d.Commands = append(d.Commands, s.Commands...)
 	}

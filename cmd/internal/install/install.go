@@ -94,12 +94,16 @@ type Result struct {
 // prefix is left, or put back, as it was.
 func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Options) (result *Result, err error) {
 	start := time.Now()
-	if m := in.installed(rel, o); m != nil {
-		return describe(m, true, time.Since(start)), nil
-	}
 	version := rel.String()
 
-	done := in.Reporter.Step(version, "check")
+	done := in.Reporter.Step(version, "resolve")
+	there := in.installed(rel, o)
+	done(nil)
+	if there != nil {
+		return describe(there, true, time.Since(start)), nil
+	}
+
+	done = in.Reporter.Step(version, "check")
 	plan := in.plan(rel, o, nil)
 	sources, err := in.sources(rel, o)
 	var target *prefix.Prefix

@@ -165,6 +165,7 @@ func (u *UI) draw(total int64) {
 		progressbar.OptionSpinnerType(14),
 		progressbar.OptionSetElapsedTime(true),
 		progressbar.OptionSetSpinnerChangeInterval(0), // our clock turns it
+		progressbar.OptionUseANSICodes(true),          // wiping out with spaces misses some of the line
 		progressbar.OptionSetRenderBlankState(true),
 	)
 	if total < 0 {

@@ -100,8 +100,10 @@ func screen(text string) []string {
 	var lines []string
 	var line []rune
 	column := 0
-	for _, r := range text {
+	for _, r := range strings.ReplaceAll(text, "\033[2K", "\033") {
 		switch r {
+		case '\033': // erases the line
+			line = []rune(strings.Repeat(" ", column))
 		case '\r':
 			column = 0
 		case '\n':
