@@ -32,7 +32,7 @@ func TestInterrupted(t *testing.T) {
 	root := t.TempDir()
 	write(t, filepath.Join(root, "etc/ssl/certs/ca-certificates.crt"), []byte("certificates\n"))
 
-	for _, at := range []string{"", "check", "fetch", "verify", "unpack", "configure", "compile", "stage", "inspect", "commit"} {
+	for _, at := range []string{"", "resolve", "check", "fetch", "verify", "unpack", "configure", "compile", "stage", "inspect", "commit"} {
 		t.Run("at "+at, func(t *testing.T) {
 			t.Parallel()
 			for _, before := range []string{"", "3.13.4"} {
