@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -104,22 +105,34 @@ summary = "optimised"
 configure_args = ["--enable-optimizations"]
 cflags = ["-g0"]
 `
+	smallKeys     = "openpgp = [\"A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0\"]\n"
+	smallIdentity = "sigstore = { identity = \"a@example.org\", issuer = \"https://accounts.example\" }\n"
 )
 
 // smallSeries writes the file of a series with these releases.
 func smallSeries(name string, versions ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "series = %q\nstatus = \"bugfix\"\nend_of_life = \"2029-10-01\"\nrelease_manager = \"A Person\"\n", name)
-	fmt.Fprintf(&b, "openpgp = [%q]\n", strings.Repeat("A0", 20))
-	b.WriteString("sigstore = { identity = \"a@example.org\", issuer = \"https://accounts.example\" }\n")
+	b.WriteString(smallKeys + smallIdentity)
 	b.WriteString("configure_args = [\"--with-it=no\"]\n")
 	b.WriteString("no_tests = { configure_args = [\"--no-tests\"], extensions = [\"_testcapi\"], directories = [\"Lib/test\"] }\n")
 	for _, v := range versions {
 		fmt.Fprintf(&b, "\n[[release]]\nversion = %q\ndate = \"2025-06-11\"\n", v)
-		fmt.Fprintf(&b, "tar_xz = { sha256 = %q, size = 1000, proof = \"signature-verified\" }\n", digestOf(v+".tar.xz"))
+		fmt.Fprintf(&b, "tar_xz = { sha256 = %q, size = 1000, proof = \"signature-verified\", %s }\n", digestOf(v+".tar.xz"), smallProofs(v))
 		fmt.Fprintf(&b, "tgz = { sha256 = %q, proof = \"agreed\" }\n", digestOf(v+".tgz"))
 	}
 	return b.String()
+}
+
+// smallProofs are both kinds of proof; the place in the log is made from the version.
+func smallProofs(version string) string {
+	return fmt.Sprintf("sigstore = { log_index = %s, time = \"2025-06-11T17:46:23Z\" }, openpgp = { fingerprint = %q, time = \"2025-06-11T17:45:54Z\" }",
+		logIndexOf(version), strings.Repeat("A0", 20))
+}
+
+func logIndexOf(version string) string {
+	index, _ := strconv.ParseInt(digestOf(version)[:8], 16, 64) // cannot fail: eight hexadecimal digits
+	return strconv.FormatInt(index, 10)
 }
 
 func digestOf(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
@@ -167,7 +180,8 @@ func TestLoadRefuses(t *testing.T) {
 		deb   = "platforms/debian.toml"
 		prof  = "profiles.toml"
 	)
-	d5 := digestOf("3.13.5.tar.xz")
+	a0, d5 := strings.Repeat("A0", 20), digestOf("3.13.5.tar.xz")
+	p18 := smallProofs("3.13.18")
 	for _, row := range []struct {
 		name, file, old, bad, good, want string
 	}{
@@ -185,9 +199,15 @@ func TestLoadRefuses(t *testing.T) {
 		{"no tests: directory escapes", s13, `"Lib/test"`, `"../Lib"`, `"Lib/a/test"`, `recipe cpython/3.13.toml: no_tests: directories: malformed "../Lib"`},
 		{"no tests: directory inside escapes", s13, `"Lib/test"`, `"Lib/../.."`, `"Lib"`, `recipe cpython/3.13.toml: no_tests: directories: malformed "Lib/../.."`},
 		{"no tests: absolute directory", s13, `"Lib/test"`, `"/usr"`, `"usr"`, `recipe cpython/3.13.toml: no_tests: directories: malformed "/usr"`},
-		{"short fingerprint", s13, strings.Repeat("A0", 20), "A0A0A0A0", strings.Repeat("B1", 20), `recipe cpython/3.13.toml: openpgp: "A0A0A0A0" is not a full fingerprint, 40 upper-case hexadecimal digits`},
+		{"short fingerprint", s13, a0 + `"]`, `A0A0A0A0"]`, a0 + `", "` + strings.Repeat("B1", 20) + `"]`, `recipe cpython/3.13.toml: openpgp: "A0A0A0A0" is not a full fingerprint, 40 upper-case hexadecimal digits`},
 		{"identity", s13, "a@example.org", "example", "b@example", `recipe cpython/3.13.toml: sigstore: identity "example" is not an e-mail address`},
 		{"issuer", s13, "https://accounts", "http://accounts", "https://account", `recipe cpython/3.13.toml: sigstore: issuer "http://accounts.example" is not an https URL`},
+		{"identity quoted", s13, "a@example.org", `a\\\\@example.org`, "a.b@example.org", `recipe cpython/3.13.toml: sigstore: identity "a\\\\@example.org" is not an e-mail address`},
+		{"since", s13, "openpgp = ", "sigstore_since = \"3.13\"\nopenpgp = ", "sigstore_since = \"3.13.0\"\nopenpgp = ", `recipe cpython/3.13.toml: toml: line 5 (last key "sigstore_since"): malformed version "3.13": a release has three numbers`},
+		{"since of another series", s13, "openpgp = ", "sigstore_since = \"3.12.1\"\nopenpgp = ", "sigstore_since = \"3.13.0\"\nopenpgp = ", `recipe cpython/3.13.toml: sigstore_since, sigstore_also: 3.12.1 is not of series 3.13`},
+		{"also of another series", s13, "openpgp = ", "sigstore_since = \"3.13.0\"\nsigstore_also = [\"3.12.1\"]\nopenpgp = ", "sigstore_since = \"3.13.0\"\nsigstore_also = [\"3.13.0a1\"]\nopenpgp = ", `recipe cpython/3.13.toml: sigstore_since, sigstore_also: 3.12.1 is not of series 3.13`},
+		{"also without since", s13, "openpgp = ", "sigstore_also = [\"3.13.0\"]\nopenpgp = ", "sigstore_also = []\nopenpgp = ", `recipe cpython/3.13.toml: sigstore_also without sigstore_since`},
+		{"also since", s13, "openpgp = ", "sigstore_since = \"3.13.0\"\nsigstore_also = [\"3.13.0\"]\nopenpgp = ", "sigstore_since = \"3.13.0\"\nsigstore_also = [\"3.13.0rc9\"]\nopenpgp = ", `recipe cpython/3.13.toml: sigstore_also: 3.13.0 is not older than 3.13.0`},
 		{"no release", "cpython/3.10.toml", smallSeries("3.10", "3.10.1"), smallSeries("3.10"), smallSeries("3.10", "3.10.0"), `recipe cpython/3.10.toml: no release`},
 		{"no version", s13, "version = \"3.13.5\"\n", "", "version = '3.13.5'\n", `recipe cpython/3.13.toml: release 0.0.0: no version`},
 		{"other series", s13, `"3.13.5"`, `"3.12.5"`, `"3.13.6"`, `recipe cpython/3.13.toml: release 3.12.5: not of series 3.13`},
@@ -197,9 +217,22 @@ func TestLoadRefuses(t *testing.T) {
 		{"date", s13, `date = "2025-06-11"`, `date = "11 June"`, `date = ""`, `recipe cpython/3.13.toml: release 3.13.18: date "11 June" is not a day like 2025-06-11`},
 		{"digest length", s13, d5, d5[1:], d5, `recipe cpython/3.13.toml: release 3.13.5: tar_xz: sha256 "` + d5[1:] + `" is not 64 lower-case hexadecimal digits`},
 		{"digest case", s13, d5, strings.Repeat("A", 64), strings.Repeat("a", 64), `recipe cpython/3.13.toml: release 3.13.5: tar_xz: sha256 "` + strings.Repeat("A", 64) + `" is not 64 lower-case hexadecimal digits`},
-		{"digest twice", s13, d5, digestOf("3.12.14.tgz"), digestOf("x"), `recipe cpython/3.13.toml: release 3.13.5: tar_xz: "` + digestOf("3.12.14.tgz") + `" is there twice`},
+		{"digest twice", s13, d5, digestOf("3.12.14.tgz"), digestOf("x"), `recipe cpython/3.13.toml: release 3.13.5: tar_xz: sha256 "` + digestOf("3.12.14.tgz") + `" is there twice`},
 		{"size", s13, "1000", "0", "1", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: size 0 is not a number of bytes`},
-		{"proof", s13, "signature-verified", "hearsay", "single-source", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: proof "hearsay" is none of signature-verified, agreed, single-source`},
+		{"proof", s13, `"agreed"`, `"hearsay"`, `"single-source"`, `recipe cpython/3.13.toml: release 3.13.18: tgz: proof "hearsay" is none of signature-verified, agreed, single-source`},
+		{"proof by nothing", s13, ", " + p18, "", ", " + p18, `recipe cpython/3.13.toml: release 3.13.18: tar_xz: proof "signature-verified", but by no signature`},
+		{"proof denied", s13, "signature-verified", "agreed", "signature-verified", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: proof "agreed", but there is a signature`},
+		{"proof before the first bundle", s13, "openpgp = ", "sigstore_since = \"3.13.1\"\nopenpgp = ", "sigstore_since = \"3.13.1\"\nsigstore_also = [\"3.13.0\"]\nopenpgp = ", `recipe cpython/3.13.toml: release 3.13.0: tar_xz: sigstore: the release has no bundle`},
+		{"log index", s13, "log_index = ", "log_index = -", "log_index = 1", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: sigstore: log_index -` + logIndexOf("3.13.18") + ` is not a place in the log`},
+		{"no log index", s13, "log_index = " + logIndexOf("3.13.18") + ",", "", "log_index = 77,", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: sigstore: log_index 0 is not a place in the log`},
+		{"log index twice", s13, logIndexOf("3.13.18"), logIndexOf("3.12.14"), "1", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: sigstore: log_index ` + logIndexOf("3.12.14") + ` is there twice`},
+		{"time of the log", s13, "17:46:23Z", "19:46:23+02:00", "17:46:24Z", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: sigstore: time "2025-06-11T19:46:23+02:00" is not one like 2025-06-11T17:46:23Z`},
+		{"time of the log, too exact", s13, "17:46:23Z", "17:46:23.5Z", "17:46:23Z", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: sigstore: time "2025-06-11T17:46:23.5Z" is not one like 2025-06-11T17:46:23Z`},
+		{"time of the signature", s13, "T17:45:54Z", "", "T00:00:00Z", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: openpgp: time "2025-06-11" is not one like 2025-06-11T17:46:23Z`},
+		{"key", s13, "fingerprint = \"A0", "fingerprint = \"B0", "fingerprint = \"A0", `recipe cpython/3.13.toml: release 3.13.18: tar_xz: openpgp: "B0` + a0[2:] + `" is not a key of the series`},
+		{"proof key", s13, "log_index", "logindex", "log_index", `recipe cpython/3.13.toml: unknown key "release.tar_xz.sigstore.logindex"`},
+		{"signer", s13, "date =", `signer = { identity = "b", issuer = "https://accounts.example" }` + "\ndate =", `signer = { identity = "b@example.org", issuer = "https://accounts.example" }` + "\ndate =", `recipe cpython/3.13.toml: release 3.13.18: signer: identity "b" is not an e-mail address`},
+		{"issuer of the signer", s13, "date =", `signer = { identity = "b@example.org" }` + "\ndate =", `signer = { identity = "b@example.org", issuer = "https://accounts.example" }` + "\ndate =", `recipe cpython/3.13.toml: release 3.13.18: signer: issuer "" is not an https URL`},
 
 		{"tool", parts, `commands = ["make", "gmake"]`, "", `commands = ["make"]`, `recipe parts.toml: tool make: not either commands or files`},
 		{"tool name", parts, `"make"`, `"Make"`, `"make"`, `recipe parts.toml: tool Make: name "Make" is not lower-case letters, digits and hyphens`},
@@ -284,18 +317,17 @@ func TestLoadSyntax(t *testing.T) {
 
 // TestSigners: either kind of signer will do, none at all will not.
 func TestSigners(t *testing.T) {
-	key := "openpgp = [\"" + strings.Repeat("A0", 20) + "\"]\n"
-	identity := "sigstore = { identity = \"a@example.org\", issuer = \"https://accounts.example\" }\n"
 	for _, row := range []struct {
 		drop []string
 		want string
 	}{
 		{nil, "<nil>"},
-		{[]string{key}, "<nil>"},
-		{[]string{identity}, "<nil>"},
-		{[]string{key, identity}, "recipe cpython/3.13.toml: no signer"},
+		{[]string{smallKeys}, "<nil>"},
+		{[]string{smallIdentity}, "<nil>"},
+		{[]string{smallKeys, smallIdentity}, "recipe cpython/3.13.toml: no signer"},
 	} {
 		files := smallFiles()
+		files["cpython/3.13.toml"] = strings.Replace(smallSeries("3.13", "3.13.5"), `signature-verified", `+smallProofs("3.13.5"), `agreed"`, 1)
 		for _, line := range row.drop {
 			files["cpython/3.13.toml"] = strings.Replace(files["cpython/3.13.toml"], line, "", 1)
 		}
@@ -307,7 +339,7 @@ func TestSigners(t *testing.T) {
 
 // TestArchives: a release needs one archive, of either kind.
 func TestArchives(t *testing.T) {
-	xz := fmt.Sprintf("tar_xz = { sha256 = %q, size = 1000, proof = \"signature-verified\" }\n", digestOf("3.13.5.tar.xz"))
+	xz := fmt.Sprintf("tar_xz = { sha256 = %q, size = 1000, proof = \"signature-verified\", %s }\n", digestOf("3.13.5.tar.xz"), smallProofs("3.13.5"))
 	gz := fmt.Sprintf("tgz = { sha256 = %q, proof = \"agreed\" }\n", digestOf("3.13.5.tgz"))
 	for _, row := range []struct {
 		drop []string
@@ -328,10 +360,14 @@ func TestArchives(t *testing.T) {
 	}
 }
 
-// FuzzLoad puts any bytes in the place of each kind of recipe: never a panic, always a catalogue or an error, and what loads
-// answers.
+// FuzzLoad puts any bytes in the place of each kind of recipe, and into an extension: never a panic, always a catalogue or an
+// error. What loads answers and can be written down again; what extends has taken nothing away.
 func FuzzLoad(f *testing.F) {
-	for _, s := range []string{smallParts, smallDebian, smallProfiles, smallSeries("3.13", "3.13.1", "3.13.0"), "", "x = 1", "[[release]]"} {
+	for _, s := range []string{
+		smallParts, smallDebian, smallProfiles, smallSeries("3.13", "3.13.1", "3.13.0"), "", "x = 1", "[[release]]",
+		signed("3.13.19"), signed("3.13.1"), signed("3.13.1rc1"),
+		strings.Replace(signed("3.13.19"), "date", "signer = { identity = \"b@example.org\", issuer = \"https://b.example\" }\ndate", 1),
+	} {
 		f.Add(s)
 	}
 	base := map[string]string{
@@ -357,6 +393,31 @@ func FuzzLoad(f *testing.F) {
 				}
 			}
 			c.PartsOf("3.13")
+			for _, s := range c.Series {
+				for _, r := range s.Releases {
+					reread(t, r)
+				}
+			}
+		}
+		c, err := Load(fsOf(base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		series, old := c.Series[0], c.Series[0].Releases[0]
+		before := old.Stanza()
+		if err := c.Extend(fsOf(map[string]string{"cpython/3.13.toml": content})); err != nil && len(series.Releases) != 1 {
+			t.Fatalf("changed in spite of %v", err)
+		}
+		if series.Release(old.Version) != old || old.Stanza() != before {
+			t.Fatalf("changed what was known: %s", old.Stanza())
+		}
+		for _, r := range series.Releases {
+			reread(t, r)
+			for _, a := range r.Archives {
+				if r != old && a.Proof != ProofSignature {
+					t.Fatalf("added by %s: %s", a.Proof, r.Stanza())
+				}
+			}
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +19,7 @@ type Platform struct {
 	Install     []string            `toml:"install"`     // argv that installs without a question, before the names of packages
 	Environment []string            `toml:"environment"` // NAME=value, for both
 	Pool        string              `toml:"pool"`        // where a mirror has upstream's archive, see PoolPath; may be empty
+	Packaging   string              `toml:"packaging"`   // where it has what the distribution adds to it, see PackagingPath; may be empty
 	Packages    map[string][]string `toml:"packages"`    // by part and tool; none: the C library has it, or nobody
 }
 
@@ -48,15 +50,25 @@ func (p *Platform) PoolPath(r *Release, a Archive) string {
 	if p.Pool == "" || compression == "" {
 		return ""
 	}
+	return packaged(r, p.Pool, "{compression}", compression)
+}
+
+// PackagingPath returns the path, like that of PoolPath, at which the distribution may keep what it adds to the release as its
+// revision, the public key of upstream's signer included. It is empty where there is no such place.
+func (p *Platform) PackagingPath(r *Release, revision int) string {
+	if p.Packaging == "" {
+		return ""
+	}
+	return packaged(r, p.Packaging, "{revision}", strconv.Itoa(revision))
+}
+
+// packaged fills in a path, with one more place-holder than the release has.
+func packaged(r *Release, path, holder, value string) string {
 	version := r.Version
 	if !version.IsFinal() {
 		version.Pre = "~" + version.Pre // sorts before the final release, in Debian's order
 	}
-	return strings.NewReplacer(
-		"{series}", r.Version.Series(),
-		"{version}", version.String(),
-		"{compression}", compression,
-	).Replace(p.Pool)
+	return strings.NewReplacer("{series}", r.Version.Series(), "{version}", version.String(), holder, value).Replace(path)
 }
 
 func (c *Catalogue) loadPlatforms(fsys fs.FS) error {
@@ -98,7 +110,8 @@ func (p *Platform) check(needs, ids map[string]bool) error {
 		checkWords("refresh", p.Refresh),
 		checkWords("install", p.Install),
 		checkWords("environment", p.Environment),
-		checkPool(p.Pool),
+		checkPool("pool", p.Pool, "{compression}"),
+		checkPool("packaging", p.Packaging, "{revision}"),
 	); err != nil {
 		return err
 	}
@@ -136,20 +149,20 @@ func (p *Platform) check(needs, ids map[string]bool) error {
 	return nil
 }
 
-// checkPool accepts a relative path with the three place-holders of PoolPath.
-func checkPool(pool string) error {
+// checkPool accepts a relative path with the place-holders of a release and one more.
+func checkPool(key, pool, holder string) error {
 	if pool == "" {
 		return nil
 	}
 	path := pool
-	for _, name := range []string{"{series}", "{version}", "{compression}"} {
+	for _, name := range []string{"{series}", "{version}", holder} {
 		if !strings.Contains(path, name) {
-			return fmt.Errorf("pool: no %s", name)
+			return fmt.Errorf("%s: no %s", key, name)
 		}
 		path = strings.ReplaceAll(path, name, "x")
 	}
 	if !fs.ValidPath(path) || strings.ContainsAny(path, "{}") {
-		return fmt.Errorf("pool: malformed %q", pool)
+		return fmt.Errorf("%s: malformed %q", key, pool)
 	}
 	return nil
 }

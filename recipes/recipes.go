@@ -3,17 +3,19 @@
 //
 // All of it is data: TOML files, embedded in the program, that this package reads, checks and answers questions about.
 //
-//	cpython/3.13.toml      one series: status, signers, and every release with the digests and sizes of its archives
+//	cpython/3.13.toml      one series: status, signers, and every release with the digests of its archives and their proofs
 //	parts.toml             the parts of the standard library that need something from the host, and the build tools
 //	platforms/debian.toml  one family of distributions: how packages are installed, and what they are called
 //	profiles.toml          how an interpreter is compiled
 //
 // A new release is a stanza in one file, a new distribution a new file. Load refuses unknown keys, malformed or repeated
-// digests, lists out of order and names without a counterpart, so a catalogue that loads is consistent.
+// digests, proofs that are none, lists out of order and names without a counterpart, so a catalogue that loads is consistent.
+// Releases that are newer than the program come from further files, by Extend, which adds and never changes.
 //
 // The package promises that a digest it hands out is the one recorded in its data, and that a version string means one
-// release or none: there is no guessing. It must not know where it runs: it reads no file of the host, no environment and no
-// network, starts nothing, and holds no state.
+// release or none: there is no guessing. What it says of proofs is what somebody verified once; package verify is who verifies.
+// It must not know where it runs: it reads no file of the host, no environment and no network, starts nothing, and holds no
+// state.
 package recipes
 
 import (
@@ -32,7 +34,7 @@ import (
 //go:embed cpython/*.toml platforms/*.toml parts.toml profiles.toml
 var embedded embed.FS
 
-// A Catalogue is everything that the recipes say. Nothing in it refers to the host. It is not changed after Load and may be
+// A Catalogue is everything that the recipes say. Nothing in it refers to the host. Only Extend changes it; otherwise it may be
 // read by several goroutines.
 type Catalogue struct {
 	Series    []*Series   // newest first

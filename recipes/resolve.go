@@ -100,13 +100,10 @@ func (c *Catalogue) lookUp(spec string) (r *Release, freeThreaded bool, reason s
 		}
 		return r, freeThreaded, ""
 	}
-	want := Version{numbers[0], numbers[1], numbers[2], pre}
-	for _, r := range s.Releases {
-		if r.Version == want {
-			return r, freeThreaded, ""
-		}
+	if r = s.Release(Version{numbers[0], numbers[1], numbers[2], pre}); r == nil {
+		return nil, false, "no such release is known"
 	}
-	return nil, false, "no such release is known"
+	return r, freeThreaded, ""
 }
 
 // strange says what is wrong with numbers that belong to no series.
@@ -114,7 +111,7 @@ func (c *Catalogue) strange(numbers []int) string {
 	if n := len(c.Series); n > 0 {
 		oldest, _ := parseSeries(c.Series[n-1].Name)
 		if slices.Compare(numbers[:min(2, len(numbers))], oldest[:min(2, len(numbers))]) < 0 {
-			return "older than " + c.Series[n-1].Name
+			return fmt.Sprintf("older than %s, the oldest series that is known", c.Series[n-1].Name)
 		}
 	}
 	return "no such series is known"
@@ -128,6 +125,9 @@ func cutFreeThreaded(spec string) (text string, freeThreaded bool) {
 	}
 	return text, true
 }
+
+// SeriesOf returns the series that the version belongs to, nil when it is not known.
+func (c *Catalogue) SeriesOf(v Version) *Series { return c.series(v.Major, v.Minor) }
 
 func (c *Catalogue) series(major, minor int) *Series {
 	for _, s := range c.Series {

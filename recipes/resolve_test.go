@@ -64,12 +64,12 @@ func TestResolveRefuses(t *testing.T) {
 		{"4", "no such series is known", "3.15"},
 		{"4.0.1", "no such series is known", "3.15"},
 		{"313", "no such series is known", "3.13"},
-		{"2.7", "older than 3.9", "3.9"},
-		{"2.7.18", "older than 3.9", "3.9"},
-		{"2", "older than 3.9", "3.9"},
-		{"3.8", "older than 3.9", "3.9"},
-		{"3.8.20", "older than 3.9", "3.9"},
-		{"3.1", "older than 3.9", "3.9 3.10"},
+		{"2.7", "older than 3.9, the oldest series that is known", "3.9"},
+		{"2.7.18", "older than 3.9, the oldest series that is known", "3.9"},
+		{"2", "older than 3.9, the oldest series that is known", "3.9"},
+		{"3.8", "older than 3.9, the oldest series that is known", "3.9"},
+		{"3.8.20", "older than 3.9, the oldest series that is known", "3.9"},
+		{"3.1", "older than 3.9, the oldest series that is known", "3.9 3.10"},
 
 		{"v3.12", `a version has no leading "v"`, "3.12"},
 		{"v3", `a version has no leading "v"`, "3"},
@@ -138,6 +138,36 @@ func TestResolveRefuses(t *testing.T) {
 	_, err := c.Resolve("3.13.99")
 	if want := `unknown version "3.13.99": no such release is known`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestResolveEmbedded: where the real data ends.
+func TestResolveEmbedded(t *testing.T) {
+	c := loadEmbedded(t)
+	const old = "older than 3.8, the oldest series that is known"
+	for _, row := range []struct{ spec, want, reason, nearest string }{
+		{"3.8", "3.8.20", "", ""},
+		{"3.8.0", "3.8.0", "", ""},
+		{"<3.9", "3.8.20", "", ""},
+		{"3.15.0a1", "3.15.0a1", "", ""},
+		{"3.7", "", old, "3.8 3.9"},
+		{"3.7.17", "", old, "3.8 3.9"},
+		{"2.7.18", "", old, "3.8"},
+		{"<3.8", "", "no final release satisfies it", "3.8"},
+		{"3.8.0rc1", "", "no such release is known", "3.8.0"},
+		{"3.8.21", "", "no such release is known", "3.8.20"},
+		{"3.14.0rc3", "", "no such release is known", "3.14.0"}, // 3.14 is not the newest series any more
+	} {
+		got, err := c.Resolve(row.spec)
+		var unknown *UnknownVersionError
+		switch {
+		case err == nil:
+			if got.String() != row.want {
+				t.Errorf("%q: %s, want %s", row.spec, got, row.want)
+			}
+		case !errors.As(err, &unknown), unknown.Reason != row.reason, strings.Join(unknown.Nearest, " ") != row.nearest, row.want != "":
+			t.Errorf("%q: %v, want %s, %s near %s", row.spec, err, row.want, row.reason, row.nearest)
+		}
 	}
 }
 

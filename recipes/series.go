@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"regexp"
 	"slices"
-	"strings"
-	"time"
 )
 
 // How a series is maintained, as python.org calls it.
@@ -18,22 +16,16 @@ const (
 	StatusEndOfLife = "end-of-life"
 )
 
-// How well the recorded digest of an archive is known. None of them replaces the verification of a download: the digest is
-// compared whatever its proof.
-const (
-	ProofSignature    = "signature-verified" // a signature over the archive with this digest was verified
-	ProofAgreed       = "agreed"             // several independent projects record this digest
-	ProofSingleSource = "single-source"      // one project records it
-)
-
 // A Series is all releases of one feature version, 3.13.
 type Series struct {
 	Name           string     // "3.13"
 	Status         string     // StatusFeature, StatusBugfix, StatusSecurity or StatusEndOfLife, when the recipe was written
 	EndOfLife      string     // day, 2029-10-01, planned or past
 	ReleaseManager string     // name of a person
-	OpenPGP        []string   // full fingerprints of the keys that sign; none from 3.14 on
-	Sigstore       Identity   // who signs; older releases of a series may lack the signature
+	OpenPGP        []string   // full fingerprints of the keys that sign every release; none from 3.14 on
+	Sigstore       Identity   // who signs, unless a release says otherwise; nobody: no release has a bundle
+	SigstoreSince  Version    // first release that has a bundle; the zero value: all have one
+	SigstoreAlso   []Version  // older releases that got one all the same
 	ConfigureArgs  []string   // what every build of the series needs
 	NoTests        NoTests    // how to leave out the test package
 	Releases       []*Release // newest first, pre-releases included
@@ -52,23 +44,6 @@ type Identity struct {
 	Issuer   string `toml:"issuer"`   // URL of the OpenID provider
 }
 
-// A Release is one version that upstream published.
-type Release struct {
-	Version  Version
-	Date     string  // day, 2025-06-11; empty where it is not known
-	Series   *Series // never nil
-	Archives []Archive
-}
-
-// An Archive is a source archive of a release. A release has at least one; the .tar.xz comes before the .tgz.
-type Archive struct {
-	Name   string // Python-3.13.5.tar.xz
-	Path   string // slash-separated, below https://www.python.org/ftp/python/: 3.13.5/Python-3.13.5.tar.xz
-	SHA256 string // 64 lower-case hexadecimal digits
-	Size   int64  // bytes; 0 when it is not recorded
-	Proof  string // ProofSignature, ProofAgreed or ProofSingleSource
-}
-
 // Newest returns the newest final release of the series, nil while there are only pre-releases.
 func (s *Series) Newest() *Release {
 	for _, r := range s.Releases {
@@ -79,19 +54,14 @@ func (s *Series) Newest() *Release {
 	return nil
 }
 
-// ArchiveByDigest finds the archive with this SHA-256, in hexadecimal digits of either case. Both results are nil if no recipe
-// has it.
-func (c *Catalogue) ArchiveByDigest(sha256 string) (*Release, *Archive) {
-	for _, s := range c.Series {
-		for _, r := range s.Releases {
-			for i := range r.Archives {
-				if strings.EqualFold(r.Archives[i].SHA256, sha256) {
-					return r, &r.Archives[i]
-				}
-			}
+// Release returns the release with this version, nil if there is none.
+func (s *Series) Release(v Version) *Release {
+	for _, r := range s.Releases {
+		if r.Version == v {
+			return r
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // seriesFile is cpython/3.13.toml as it is written.
@@ -102,22 +72,11 @@ type seriesFile struct {
 	ReleaseManager string         `toml:"release_manager"`
 	OpenPGP        []string       `toml:"openpgp"`
 	Sigstore       *Identity      `toml:"sigstore"`
+	SigstoreSince  Version        `toml:"sigstore_since"`
+	SigstoreAlso   []Version      `toml:"sigstore_also"`
 	ConfigureArgs  []string       `toml:"configure_args"`
 	NoTests        NoTests        `toml:"no_tests"`
 	Release        []releaseEntry `toml:"release"`
-}
-
-type releaseEntry struct {
-	Version Version       `toml:"version"`
-	Date    string        `toml:"date"`
-	TarXZ   *archiveEntry `toml:"tar_xz"`
-	TGZ     *archiveEntry `toml:"tgz"`
-}
-
-type archiveEntry struct {
-	SHA256 string `toml:"sha256"`
-	Size   *int64 `toml:"size"`
-	Proof  string `toml:"proof"`
 }
 
 func (c *Catalogue) loadSeries(fsys fs.FS) error {
@@ -125,7 +84,7 @@ func (c *Catalogue) loadSeries(fsys fs.FS) error {
 	if err != nil {
 		return err
 	}
-	digests := make(map[string]bool) // of all series: one digest, one archive
+	seen := newSeen() // in all series
 	for _, file := range files {
 		var f seriesFile
 		if err := decode(fsys, file, &f); err != nil {
@@ -143,16 +102,21 @@ func (c *Catalogue) loadSeries(fsys fs.FS) error {
 			EndOfLife:      f.EndOfLife,
 			ReleaseManager: f.ReleaseManager,
 			OpenPGP:        f.OpenPGP,
+			SigstoreSince:  f.SigstoreSince,
+			SigstoreAlso:   f.SigstoreAlso,
 			ConfigureArgs:  f.ConfigureArgs,
 			NoTests:        f.NoTests,
 		}
 		if f.Sigstore != nil {
 			s.Sigstore = *f.Sigstore
 		}
-		for _, e := range f.Release {
-			r, err := s.release(e, digests)
+		for i, e := range f.Release {
+			r, err := s.read(e, seen)
+			if err == nil {
+				err = checkNewestFirst(f.Release[:i+1])
+			}
 			if err != nil {
-				return &FileError{file, "release " + e.Version.String(), err}
+				return &FileError{file, entry("release", e.Version.String()), err}
 			}
 			s.Releases = append(s.Releases, r)
 		}
@@ -165,7 +129,8 @@ func (c *Catalogue) loadSeries(fsys fs.FS) error {
 var (
 	fingerprintPattern = regexp.MustCompile(`^[0-9A-F]{40}$`)
 	directoryPattern   = regexp.MustCompile(`^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$`) // nothing that leaves the source tree
-	digestPattern      = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	emailPattern       = regexp.MustCompile(`^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$`)
+	issuerPattern      = regexp.MustCompile(`^https://[A-Za-z0-9._~:/-]+$`)
 )
 
 // check checks everything of a series but its releases.
@@ -189,13 +154,11 @@ func (f *seriesFile) check() error {
 			return fmt.Errorf("openpgp: %q is not a full fingerprint, 40 upper-case hexadecimal digits", key)
 		}
 	}
-	switch id := f.Sigstore; {
-	case id == nil && len(f.OpenPGP) == 0:
+	if f.Sigstore == nil && len(f.OpenPGP) == 0 {
 		return errors.New("no signer")
-	case id != nil && !strings.Contains(id.Identity, "@"):
-		return fmt.Errorf("sigstore: identity %q is not an e-mail address", id.Identity)
-	case id != nil && !strings.HasPrefix(id.Issuer, "https://"):
-		return fmt.Errorf("sigstore: issuer %q is not an https URL", id.Issuer)
+	}
+	if err := firstError(checkIdentity("sigstore", f.Sigstore), f.checkSpan()); err != nil {
+		return err
 	}
 	if len(f.Release) == 0 {
 		return errors.New("no release")
@@ -203,66 +166,40 @@ func (f *seriesFile) check() error {
 	return nil
 }
 
-// release turns an entry into a release that follows those which s has already.
-func (s *Series) release(e releaseEntry, digests map[string]bool) (*Release, error) {
-	if e.Version == (Version{}) {
-		return nil, errors.New("no version")
+// checkSpan checks which releases are said to have a Sigstore bundle.
+func (f *seriesFile) checkSpan() error {
+	since := f.SigstoreSince
+	if since == (Version{}) {
+		if len(f.SigstoreAlso) > 0 {
+			return errors.New("sigstore_also without sigstore_since")
+		}
+		return nil
 	}
-	if e.Version.Series() != s.Name {
-		return nil, fmt.Errorf("not of series %s", s.Name)
+	if f.Sigstore == nil {
+		return errors.New("sigstore_since without sigstore")
 	}
-	if n := len(s.Releases); n > 0 && e.Version.Compare(s.Releases[n-1].Version) >= 0 {
-		return nil, fmt.Errorf("not older than %s before it", s.Releases[n-1].Version)
-	}
-	if e.Date != "" {
-		if err := checkDay("date", e.Date); err != nil {
-			return nil, err
+	for _, v := range append([]Version{since}, f.SigstoreAlso...) {
+		if v.Series() != f.Series {
+			return fmt.Errorf("sigstore_since, sigstore_also: %s is not of series %s", v, f.Series)
 		}
 	}
-	r := &Release{Version: e.Version, Date: e.Date, Series: s}
-	dir := fmt.Sprintf("%d.%d.%d", e.Version.Major, e.Version.Minor, e.Version.Micro) // that of the final release
-	for _, a := range []struct {
-		key, suffix string
-		entry       *archiveEntry
-	}{
-		{"tar_xz", ".tar.xz", e.TarXZ},
-		{"tgz", ".tgz", e.TGZ},
-	} {
-		if a.entry == nil {
-			continue
+	for _, v := range f.SigstoreAlso {
+		if v.Compare(since) >= 0 {
+			return fmt.Errorf("sigstore_also: %s is not older than %s", v, since)
 		}
-		if err := a.entry.check(digests); err != nil {
-			return nil, fmt.Errorf("%s: %w", a.key, err)
-		}
-		name := "Python-" + e.Version.String() + a.suffix
-		archive := Archive{Name: name, Path: dir + "/" + name, SHA256: a.entry.SHA256, Proof: a.entry.Proof}
-		if a.entry.Size != nil {
-			archive.Size = *a.entry.Size
-		}
-		r.Archives = append(r.Archives, archive)
 	}
-	if len(r.Archives) == 0 {
-		return nil, errors.New("no archive")
-	}
-	return r, nil
+	return nil
 }
 
-func (a *archiveEntry) check(digests map[string]bool) error {
-	if !digestPattern.MatchString(a.SHA256) {
-		return fmt.Errorf("sha256 %q is not 64 lower-case hexadecimal digits", a.SHA256)
-	}
-	if a.Size != nil && *a.Size <= 0 {
-		return fmt.Errorf("size %d is not a number of bytes", *a.Size)
-	}
-	return firstError(
-		checkOneOf("proof", a.Proof, ProofSignature, ProofAgreed, ProofSingleSource),
-		checkUnseen(digests, a.SHA256),
-	)
-}
-
-func checkDay(key, s string) error {
-	if _, err := time.Parse(time.DateOnly, s); err != nil {
-		return fmt.Errorf("%s %q is not a day like 2025-06-11", key, s)
+// checkIdentity accepts an absent identity, and one whose parts can be written down without being quoted.
+func checkIdentity(key string, id *Identity) error {
+	switch {
+	case id == nil:
+		return nil
+	case !emailPattern.MatchString(id.Identity):
+		return fmt.Errorf("%s: identity %q is not an e-mail address", key, id.Identity)
+	case !issuerPattern.MatchString(id.Issuer):
+		return fmt.Errorf("%s: issuer %q is not an https URL", key, id.Issuer)
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
 # Prints, as one JSON document, facts about the interpreter that runs it.
 #
 # It judges nothing: what a fact means is decided by the Go program that sends
-# this text.  It runs on CPython 3.9 and every later one, from the command line
+# this text.  It runs on CPython 3.8 and every later one, from the command line
 # (-I -B -c), with one argument: {"modules": [name, ...], "probes": [name, ...]}.
 
 import json

@@ -661,8 +661,8 @@ func TestCannotLook(t *testing.T) {
 		set  func(f *fake)
 		err  string // after "inspect PREFIX/bin/python3.13: "
 	}{
-		{"version", func(f *fake) { f.request.Version = "v3.13" }, `version "v3.13" is not one of CPython 3.9 or later`},
-		{"old version", func(f *fake) { f.request.Version = "3.8.20" }, `version "3.8.20" is not one of CPython 3.9 or later`},
+		{"version", func(f *fake) { f.request.Version = "v3.13" }, `version "v3.13" is not one of CPython 3.8 or later`},
+		{"old version", func(f *fake) { f.request.Version = "3.7.17" }, `version "3.7.17" is not one of CPython 3.8 or later`},
 		{"prefix", func(f *fake) { f.request.Prefix = "usr" }, `path "usr" is not absolute`},
 		{"no exec", func(f *fake) { f.request.Exec = nil }, "no way to run a program"},
 		{"no interpreter", func(f *fake) { f.remove("bin/python3.13") }, "stat PREFIX/bin/python3.13: no such file or directory"},

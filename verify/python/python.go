@@ -149,7 +149,7 @@ func Inspect(ctx context.Context, req Request) (*Report, error) {
 	return report, errors.Join(rejected, err)
 }
 
-var versionSyntax = regexp.MustCompile(`^(3\.(?:9|[1-9][0-9]+))\.(?:0|[1-9][0-9]*)(?:(?:a|b|rc)[1-9]?[0-9])?$`)
+var versionSyntax = regexp.MustCompile(`^(3\.(?:[89]|[1-9][0-9]+))\.(?:0|[1-9][0-9]*)(?:(?:a|b|rc)[1-9]?[0-9])?$`)
 
 // series is "3.13" of the version "3.13.5".
 func (r *Request) series() string {
@@ -161,7 +161,7 @@ func (r *Request) staged() bool { return r.Prefix != r.ConfiguredPrefix }
 
 func (r *Request) validate() error {
 	if !versionSyntax.MatchString(r.Version) {
-		return fmt.Errorf("version %q is not one of CPython 3.9 or later", r.Version)
+		return fmt.Errorf("version %q is not one of CPython 3.8 or later", r.Version)
 	}
 	for _, dir := range []*string{&r.Executable, &r.Prefix, &r.ConfiguredPrefix, &r.Work} {
 		if !filepath.IsAbs(*dir) {
