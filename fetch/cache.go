@@ -19,7 +19,9 @@ import (
 const (
 	archivesDir   = "archives"
 	locksDir      = "locks"
+	smallDir      = "small"
 	partialSuffix = ".partial"
+	markSuffix    = ".partial.json"
 
 	// lockPoll is how often a process that waits for another's download looks
 	// whether it has ended.
@@ -49,13 +51,12 @@ func (c *Cache) Find(a Artifact, check func(Artifact, *os.File) error) (*File, e
 		return nil, &CacheError{Err: errNoDir}
 	}
 	path := c.path(a)
-	// A link could point anywhere, later elsewhere; opening a pipe would wait.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := openRegular(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, absent(a)
-	case errors.Is(err, syscall.ELOOP):
-		return nil, &RefusedError{Err: ErrNotRegular}
+	case err == ErrNotRegular:
+		return nil, &RefusedError{Err: err}
 	case err != nil:
 		return nil, &CacheError{Dir: c.Dir, Err: err}
 	}
@@ -65,8 +66,6 @@ func (c *Cache) Find(a Artifact, check func(Artifact, *os.File) error) (*File, e
 	switch {
 	case err != nil:
 		return nil, &CacheError{Dir: c.Dir, Err: err}
-	case !info.Mode().IsRegular():
-		return nil, &RefusedError{Err: ErrNotRegular}
 	case a.Size > 0 && info.Size() != a.Size:
 		return nil, &RefusedError{Err: &LengthError{Want: a.Size, Got: info.Size()}}
 	}
@@ -124,20 +123,21 @@ func (c *Cache) List() ([]Entry, error) {
 	return entries, nil
 }
 
-// Remove removes an entry of List; one that is gone already is no error. The error
-// is a [*CacheError], with [ErrBusy] while another process is downloading it.
+// Remove removes an entry of List; one that is gone already is no error. The small
+// files that belong to an artifact go with the last file that has its digest. The
+// error is a [*CacheError], with [ErrBusy] while another process is downloading it.
 func (c *Cache) Remove(e Entry) error {
 	if err := e.Artifact.validate(); err != nil {
 		return err
 	}
-	path := c.path(e.Artifact)
+	paths := []string{c.path(e.Artifact)}
 	if e.Partial {
-		path += partialSuffix
+		paths = []string{c.markPath(e.Artifact), c.partialPath(e.Artifact)}
 	}
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(paths[len(paths)-1]); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	l, err := c.locker(e.Artifact)
+	l, err := c.locker(e.Artifact.SHA256)
 	if err != nil {
 		return err
 	}
@@ -150,12 +150,20 @@ func (c *Cache) Remove(e Entry) error {
 	}
 	defer l.Close() // ends with the process at the latest
 
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return &CacheError{Dir: c.Dir, Err: err}
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &CacheError{Dir: c.Dir, Err: err}
+		}
 	}
 	// The directory may hold the same bytes under another name.
-	err = os.Remove(filepath.Dir(path))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+	err = os.Remove(filepath.Dir(paths[0]))
+	if errors.Is(err, syscall.ENOTEMPTY) {
+		return nil
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = os.RemoveAll(filepath.Join(c.Dir, smallDir, e.Artifact.SHA256))
+	}
+	if err != nil {
 		return &CacheError{Dir: c.Dir, Err: err}
 	}
 	return nil
@@ -174,9 +182,9 @@ func (c *Cache) maxSize() int64 {
 	return defaultMaxSize
 }
 
-// lock waits until no other process or goroutine changes the artifact's directory.
-func (c *Cache) lock(ctx context.Context, a Artifact) (unlock func(), err error) {
-	l, err := c.locker(a)
+// lock waits until no other process or goroutine holds the lock of that name.
+func (c *Cache) lock(ctx context.Context, name string) (unlock func(), err error) {
+	l, err := c.locker(name)
 	if err != nil {
 		return nil, err
 	}
@@ -189,11 +197,11 @@ func (c *Cache) lock(ctx context.Context, a Artifact) (unlock func(), err error)
 	return func() { l.Close() }, nil // ends with the process at the latest
 }
 
-func (c *Cache) locker(a Artifact) (*flock.Flock, error) {
+func (c *Cache) locker(name string) (*flock.Flock, error) {
 	if err := c.mkdirs(locksDir); err != nil {
 		return nil, err
 	}
-	return flock.New(filepath.Join(c.Dir, locksDir, a.SHA256),
+	return flock.New(filepath.Join(c.Dir, locksDir, name),
 		flock.SetFlag(os.O_CREATE|os.O_RDONLY|syscall.O_NOFOLLOW),
 		flock.SetPermissions(0o644)), nil
 }
@@ -225,68 +233,11 @@ func (c *Cache) mkdirs(elem ...string) error {
 	}
 }
 
-// A partial is a file of the cache that has not been verified yet.
-type partial struct {
-	cache *Cache
-	file  *os.File
-	final string
-	named bool // has its final name
-}
-
-// create makes a new, empty partial file in place of whatever a crash has left.
-// The caller holds the artifact's lock.
-func (c *Cache) create(a Artifact) (*partial, error) {
-	if err := c.mkdirs(archivesDir, a.SHA256); err != nil {
-		return nil, err
-	}
-	final := c.path(a)
-	path := final + partialSuffix
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, &CacheError{Dir: c.Dir, Err: err}
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o644)
-	if err != nil {
-		return nil, &CacheError{Dir: c.Dir, Err: err}
-	}
-	p := &partial{cache: c, file: f, final: final}
-	if err := f.Chmod(0o644); err != nil {
-		return nil, errors.Join(&CacheError{Dir: c.Dir, Err: err}, p.discard())
-	}
-	return p, nil
-}
-
-// commit gives the file its final name. Its bytes are on the disk before the name
-// is; whether the name survives a power cut does not matter, since without it the
-// file is fetched again.
-func (p *partial) commit() error {
-	if err := p.file.Sync(); err != nil {
-		return &CacheError{Dir: p.cache.Dir, Err: err}
-	}
-	if err := os.Rename(p.file.Name(), p.final); err != nil {
-		return &CacheError{Dir: p.cache.Dir, Err: err}
-	}
-	p.named = true
-	return nil
-}
-
-// discard closes the file, and removes it unless commit has named it.
-func (p *partial) discard() error {
-	p.file.Close() // synced if it matters
-	if p.named {
-		return nil
-	}
-	if err := os.Remove(p.file.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return &CacheError{Dir: p.cache.Dir, Err: err}
-	}
-	return nil
-}
-
 // validate reports whether the artifact can have a place in a cache, where its
 // name must not lead out of its directory, hide, or look unverified.
 func (a Artifact) validate() error {
 	switch {
-	case a.Name == "" || strings.HasPrefix(a.Name, ".") || strings.HasSuffix(a.Name, partialSuffix),
-		strings.ContainsFunc(a.Name, func(r rune) bool { return r == '/' || r == '\\' || r < ' ' || r == 0x7f }):
+	case !isName(a.Name):
 		return &ArtifactError{Artifact: a, Field: "name"}
 	case !isDigest(a.SHA256):
 		return &ArtifactError{Artifact: a, Field: "sha256"}
@@ -294,6 +245,11 @@ func (a Artifact) validate() error {
 		return &ArtifactError{Artifact: a, Field: "size"}
 	}
 	return nil
+}
+
+func isName(s string) bool {
+	return s != "" && !strings.HasPrefix(s, ".") && !strings.HasSuffix(s, partialSuffix) && !strings.HasSuffix(s, markSuffix) &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r == '/' || r == '\\' || r < ' ' || r == 0x7f })
 }
 
 func isDigest(s string) bool {

@@ -49,6 +49,8 @@ func newClient(t timeouts) *http.Client {
 				ResponseHeaderTimeout: t.header,
 				IdleConnTimeout:       30 * time.Second,
 				ForceAttemptHTTP2:     true, // off by default with a dialer of one's own
+				// Enough for any answer; the default is ten MiB.
+				MaxResponseHeaderBytes: 256 << 10,
 			},
 		},
 	}
@@ -72,6 +74,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	if last.URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return &RedirectError{To: to, Reason: "from https to " + req.URL.Scheme}
+	}
+	if req.URL.Scheme == "http" && req.URL.User != nil {
+		return &RedirectError{To: to, Reason: ErrPlainCredentials.Error()}
 	}
 	// The standard client still sends these to sub-domains and other ports, and
 	// tells the next host which URL led to it.
@@ -99,6 +104,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		cancel(nil)
 		return nil, err
+	}
+	// What the standard client says of a bad address would show it.
+	if to := resp.Header.Get("Location"); to != "" && resp.StatusCode/100 == 3 {
+		if _, err := req.URL.Parse(to); err != nil {
+			resp.Body.Close() // nothing was read
+			cancel(nil)
+			return nil, &RedirectError{To: redact(to), Reason: "not a URL"}
+		}
 	}
 	resp.Request = req
 	timer := time.AfterFunc(t.stall, func() { cancel(ErrStalled) })

@@ -3,8 +3,12 @@ package fetch
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
+	"syscall"
+	"time"
 )
 
 var (
@@ -49,27 +53,37 @@ func (e *SourcesError) Error() string {
 	return b.String()
 }
 
-func (e *SourcesError) Unwrap() []error {
-	errs := make([]error, len(e.Attempts))
-	for i, a := range e.Attempts {
-		errs[i] = a.Err
+// Is reports whether any attempt failed for that reason; but it is fs.ErrNotExist
+// only if every source was asked and none has it, see [SourcesError.Absent].
+func (e *SourcesError) Is(target error) bool {
+	if target == fs.ErrNotExist {
+		return e.Absent()
 	}
-	return errs
+	return slices.ContainsFunc(e.Attempts, func(a Attempt) bool { return errors.Is(a.Err, target) })
+}
+
+// As finds the first attempt with such an error.
+func (e *SourcesError) As(target any) bool {
+	return slices.ContainsFunc(e.Attempts, func(a Attempt) bool { return errors.As(a.Err, target) })
+}
+
+// Absent reports whether there was a source, and each said that it has no such
+// file. If one could not be asked, or what it has was refused, the file may exist.
+func (e *SourcesError) Absent() bool {
+	return len(e.Attempts) > 0 && !slices.ContainsFunc(e.Attempts, func(a Attempt) bool {
+		return isRefused(a.Err) || !errors.Is(a.Err, fs.ErrNotExist)
+	})
 }
 
 // Refused reports whether at least one source delivered bytes, and they were not
 // the right ones. Then the artifact is not so much missing as not verified.
 func (e *SourcesError) Refused() bool {
-	for _, a := range e.Attempts {
-		if isRefused(a.Err) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(e.Attempts, func(a Attempt) bool { return isRefused(a.Err) })
 }
 
 // A CacheError says that the cache could not be read or written: not the sources'
-// fault, so no further one is tried. A full disk is in it as syscall.ENOSPC.
+// fault, so no further one is tried. A full disk is in it as syscall.ENOSPC, and as
+// a [*SpaceError] if that was known before.
 type CacheError struct {
 	Dir string // the cache's
 	Err error
@@ -77,6 +91,18 @@ type CacheError struct {
 
 func (e *CacheError) Error() string { return fmt.Sprintf("cache %s: %v", e.Dir, e.Err) }
 func (e *CacheError) Unwrap() error { return e.Err }
+
+// A SpaceError says that a file does not fit on the disk. It is syscall.ENOSPC.
+type SpaceError struct {
+	Dir  string // the cache's
+	Need int64  // bytes that would have to be written
+	Free int64  // bytes that this process may write
+}
+
+func (e *SpaceError) Error() string {
+	return fmt.Sprintf("no space left: %d bytes needed, %d free", e.Need, e.Free)
+}
+func (e *SpaceError) Unwrap() error { return syscall.ENOSPC }
 
 // An ArtifactError says that an artifact has no place in a cache.
 type ArtifactError struct {
@@ -95,9 +121,16 @@ func (e *ArtifactError) Error() string {
 	return fmt.Sprintf("artifact with %s %#v", e.Field, v)
 }
 
-// A RefusedError says that bytes arrived, and were not the artifact.
+// A KeyError says that a small file has no place in a cache under that key.
+type KeyError struct {
+	Key string
+}
+
+func (e *KeyError) Error() string { return fmt.Sprintf("small file with key %q", e.Key) }
+
+// A RefusedError says that bytes arrived, and were not what was wanted.
 type RefusedError struct {
-	Err error // from Request.Check, or a *LengthError, or ErrNotRegular
+	Err error // from the request's Check, or a *LengthError, or ErrNotRegular
 }
 
 func (e *RefusedError) Error() string { return fmt.Sprintf("refused: %v", e.Err) }
@@ -131,22 +164,35 @@ func (e *BrokenError) Error() string {
 }
 func (e *BrokenError) Unwrap() error { return e.Err }
 
-// A StatusError is an answer other than 200.
+// A StatusError is an answer other than 200, or than 206 where that was asked for.
+// 404 and 410 are fs.ErrNotExist.
 type StatusError struct {
-	Code int
+	Code       int
+	RetryAfter time.Duration // after which the server wants to be asked again; 0 = it did not say
 }
 
 func (e *StatusError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("status %d %s", e.Code, http.StatusText(e.Code)))
 }
 
+// Is makes an absence one.
+func (e *StatusError) Is(target error) bool {
+	return target == fs.ErrNotExist && (e.Code == http.StatusNotFound || e.Code == http.StatusGone)
+}
+
 // A PageError says that a web page came instead of a file: a login page of the
 // network, or an error page with the wrong status.
 type PageError struct {
 	ContentType string // as the server called it; "" for a file
+	Host        string // with port, of a host to which redirects led; "" = the one that was asked
 }
 
-func (e *PageError) Error() string { return "a web page instead of the file" }
+func (e *PageError) Error() string {
+	if e.Host != "" {
+		return "a web page of " + e.Host + " instead of the file"
+	}
+	return "a web page instead of the file"
+}
 
 // A RedirectError refuses to follow a redirect.
 type RedirectError struct {
@@ -173,16 +219,4 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 func isRefused(err error) bool {
 	_, ok := errors.AsType[*RefusedError](err)
 	return ok
-}
-
-// mayPass reports whether the same source may do better in a moment.
-func mayPass(err error) bool {
-	if isRefused(err) {
-		return false // whatever the check has wrapped
-	}
-	if e, ok := errors.AsType[*StatusError](err); ok {
-		return e.Code >= 500 || e.Code == http.StatusTooManyRequests
-	}
-	_, broken := errors.AsType[*BrokenError](err)
-	return broken && !errors.Is(err, ErrStalled)
 }

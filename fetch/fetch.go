@@ -5,28 +5,53 @@
 //
 //   - A final name in the cache means verified bytes. A download is written to
 //     NAME.partial, that open file is given to [Request].Check, synced, and only
-//     then renamed. A crash at any moment leaves at most a .partial, which the
-//     next download throws away.
+//     then renamed. A crash at any moment leaves at most a .partial.
 //   - What is in the cache is checked again each time it is used. A file that no
 //     longer passes is removed, reported, and fetched anew.
 //   - Two processes that want the same bytes share one download: the second waits
 //     for the first and finds the file.
 //   - Sources are tried in the order given, and each that is given up leaves an
-//     [Attempt] with its reason. A host that could not be reached is not asked
-//     again within one Get.
+//     [Attempt] with its reason. A failure that may pass is waited for: longer each
+//     time, and as long as the server asks if that is not more than a minute. A
+//     host that could not be reached is not asked again within one call.
+//   - A disk that is too full for a file of known size is an error before the
+//     download, and one that fills up gets the room of the broken one back.
+//   - "None has it" is not "could not look": an error is fs.ErrNotExist only if
+//     every source said that the file is not there.
 //   - User names, passwords and queries of URLs appear in no error and no result,
-//     and credentials are never sent over unencrypted http.
+//     nor do those of proxies, and credentials are never sent over unencrypted http
+//     or to a host that a redirect names.
 //
 // What makes bytes good is the caller's to say. The package knows nothing of
 // Python, of releases or of signatures, and imports nothing else of this module;
 // it prints nothing, and of the environment it reads only the proxy settings, in
-// [Client].
+// [Client]. (Where the certificates of authorities are, SSL_CERT_FILE and
+// SSL_CERT_DIR tell the standard library.)
+//
+// # Continued downloads
+//
+// A download that broke off, was interrupted or killed is continued, by the same
+// call or a later one, in any process. The rule is one: any source of the artifact
+// is asked for the rest under the condition (If-Range) that it serves the version,
+// by strong ETag or else by date, of which there is a part already. Whoever does
+// not know that version sends all of its own, and then that is used. A server that
+// answers with another part, another length or another version than asked for is
+// asked for the whole file at once.
+//
+// Nothing is believed of all this: the whole file is checked in the end. If the
+// check refuses a file of two parts, nobody can say whose fault it is, so that it
+// is thrown away, and the source is asked for all of it before it counts as bad.
+// Without ETag and date nothing is kept, since nothing could be asked.
 //
 // # The cache on disk
 //
-//	DIR/archives/SHA256/NAME           verified
-//	DIR/archives/SHA256/NAME.partial   being written, or left by a crash
-//	DIR/locks/SHA256                   empty; locked by whoever changes archives/SHA256
+//	DIR/archives/SHA256/NAME                verified
+//	DIR/archives/SHA256/NAME.partial        being written, or left by a broken download
+//	DIR/archives/SHA256/NAME.partial.json   ETag or date of that
+//	DIR/small/GROUP/NAME                    accepted by [SmallRequest].Check at that time
+//	DIR/small/GROUP/NAME.partial            being written, or left by a crash
+//	DIR/locks/SHA256                        empty; locked by whoever changes archives/SHA256
+//	DIR/locks/GROUP.NAME                    empty; locked by whoever changes small/GROUP/NAME
 //
 // Lock files stay. Removing one while another process waits for it would let a
 // third make a new file of that name, and two would hold "the" lock.
@@ -65,8 +90,9 @@ type Request struct {
 	// because the package compares sizes but no digests.
 	Check func(Artifact, *os.File) error
 
-	// Progress, if set, is told how many bytes have arrived of how many; total 0
-	// is unknown. Done goes back to 0 when a transfer starts anew.
+	// Progress, if set, is told how many bytes are here of how many; total 0 is
+	// unknown. Done goes back, mostly to 0, when a transfer starts anew, and starts
+	// above 0 when one is continued.
 	Progress func(done, total int64)
 
 	// Skipped, if set, is told at once when a source, or a rotten file in the
@@ -95,16 +121,12 @@ type Cache struct {
 	Offline bool         // use only what is in the cache, and file URLs
 	MaxSize int64        // bytes accepted for an artifact of unknown size; 0 = 512 MiB
 
-	// sleep waits between two tries of a source; nil = pause. For tests.
-	sleep func(context.Context, time.Duration) error
+	// For tests; nil = the function of that name.
+	sleep func(context.Context, time.Duration) error // between two tries of a source
+	free  func(dir string) (bytes int64, ok bool)    // freeSpace
 }
 
-const (
-	defaultMaxSize = 512 << 20
-
-	tries   = 3                      // per source, if its failure may pass
-	backoff = 500 * time.Millisecond // before the second try, then twice that
-)
+const defaultMaxSize = 512 << 20
 
 // Get returns the first artifact of the request that is in the cache or, if none
 // is, that a source delivers.
@@ -125,11 +147,8 @@ func (c *Cache) Get(ctx context.Context, req Request) (*File, error) {
 			wanted = append(wanted, src.Artifact)
 		}
 	}
-	g := &getter{cache: c, req: req, client: c.Client, unreachable: map[string]bool{}}
-	if g.client == nil {
-		g.client = Client()
-		defer g.client.CloseIdleConnections()
-	}
+	g := c.getter(req)
+	defer g.close()
 	for _, a := range wanted {
 		f, err := g.fromCache(ctx, a)
 		if err == nil {
@@ -144,7 +163,7 @@ func (c *Cache) Get(ctx context.Context, req Request) (*File, error) {
 		if err == nil {
 			return f, nil
 		}
-		if _, ok := errors.AsType[*CacheError](err); ok && !isRefused(err) || ctx.Err() != nil {
+		if isFatal(ctx, err) {
 			return nil, ended(ctx, err)
 		}
 		g.skip(redact(src.URL), err)
@@ -152,13 +171,23 @@ func (c *Cache) Get(ctx context.Context, req Request) (*File, error) {
 	return nil, &SourcesError{Attempts: g.attempts}
 }
 
-// A getter is the state of one Get.
+// A getter is the state of one Get, or of one Small, which uses less of the request.
 type getter struct {
 	cache       *Cache
 	req         Request
 	client      *http.Client
+	close       func()
 	attempts    []Attempt
 	unreachable map[string]bool // by hostPort
+}
+
+func (c *Cache) getter(req Request) *getter {
+	g := &getter{cache: c, req: req, client: c.Client, close: func() {}, unreachable: map[string]bool{}}
+	if g.client == nil {
+		g.client = Client()
+		g.close = g.client.CloseIdleConnections
+	}
+	return g
 }
 
 func (g *getter) skip(url string, err error) {
@@ -176,7 +205,7 @@ func (g *getter) fromCache(ctx context.Context, a Artifact) (*File, error) {
 	if !isRefused(err) {
 		return f, err
 	}
-	unlock, err := g.cache.lock(ctx, a)
+	unlock, err := g.cache.lock(ctx, a.SHA256)
 	if err != nil {
 		return nil, err
 	}
@@ -202,9 +231,9 @@ func (g *getter) fromLockedCache(ctx context.Context, a Artifact) (*File, error)
 	return nil, absent(a)
 }
 
-// fromSource brings the artifact from one source into the cache.
-func (g *getter) fromSource(ctx context.Context, src Source) (*File, error) {
-	u, err := parseURL(src.URL)
+// admit parses the URL of a source that may be asked.
+func (g *getter) admit(raw string) (*url.URL, error) {
+	u, err := parseURL(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +245,16 @@ func (g *getter) fromSource(ctx context.Context, src Source) (*File, error) {
 			return nil, &UnreachableError{Host: host, Err: ErrNotAskedAgain}
 		}
 	}
-	unlock, err := g.cache.lock(ctx, src.Artifact)
+	return u, nil
+}
+
+// fromSource brings the artifact from one source into the cache.
+func (g *getter) fromSource(ctx context.Context, src Source) (*File, error) {
+	u, err := g.admit(src.URL)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := g.cache.lock(ctx, src.Artifact.SHA256)
 	if err != nil {
 		return nil, err
 	}
@@ -227,76 +265,83 @@ func (g *getter) fromSource(ctx context.Context, src Source) (*File, error) {
 	if !isAbsent(err) {
 		return f, err
 	}
-	for try := 1; ; try++ {
+	err = g.retry(ctx, u, func() error {
 		f, err = g.download(ctx, u, src.Artifact)
-		if err == nil || try == tries || !mayPass(err) {
-			break
+		if errors.Is(err, errStale) {
+			// What did not fit is gone, so this begins at the first byte.
+			f, err = g.download(ctx, u, src.Artifact)
 		}
-		if err := g.sleep(ctx, backoff<<(try-1)); err != nil {
-			return nil, err
-		}
-	}
-	if isRefused(err) {
+		return err
+	}, func() int64 {
+		p := g.cache.partial(src.Artifact)
+		p.end(true) // looked at only
+		return p.kept
+	})
+	if err != nil {
 		return nil, err
 	}
-	if e, ok := errors.AsType[*UnreachableError](err); ok {
-		g.unreachable[e.Host] = true
-	}
-	if errors.Is(err, ErrStalled) {
-		g.unreachable[hostPort(u)] = true
-	}
-	return f, err
-}
-
-func (g *getter) sleep(ctx context.Context, d time.Duration) error {
-	if g.cache.sleep != nil {
-		return g.cache.sleep(ctx, d)
-	}
-	return pause(ctx, d)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
+	return f, nil
 }
 
 // download makes one try: open the source, copy it into a partial file, check
-// that file, name it. Whoever calls it holds the artifact's lock.
+// that file, name it. Whoever calls it holds the artifact's lock. The error is
+// errStale if that was not possible because of what had been kept, which is then
+// gone.
 func (g *getter) download(ctx context.Context, u *url.URL, a Artifact) (f *File, err error) {
-	in, err := g.open(ctx, u, a)
+	p := g.cache.partial(a)
+	defer func() {
+		_, broken := errors.AsType[*BrokenError](err)
+		if perr := p.end(ctx.Err() != nil || broken && !isRefused(err)); perr != nil {
+			f, err = nil, errors.Join(err, perr)
+		}
+	}()
+	if err := g.cache.room(a.Size - p.held); err != nil {
+		return nil, err
+	}
+	w := want{size: a.Size, limit: g.cache.maxSize(), mark: p.mark}
+	if u.Scheme != "file" {
+		w.from = p.kept
+	}
+	in, err := g.open(ctx, u, w)
+	if err == errStale {
+		return nil, errors.Join(err, p.drop())
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close() // only read from
 
-	p, err := g.cache.create(a)
-	if err != nil {
+	continued := in.from > 0
+	if err := p.begin(continued, in.mark); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if cerr := p.discard(); cerr != nil {
-			f, err = nil, errors.Join(err, cerr)
-		}
-	}()
-	if err := g.transfer(ctx, p.file, in, a); err != nil {
+	if err := g.cache.room(in.size - in.from); err != nil { // as announced, if nobody knew
 		return nil, err
 	}
-	if err := g.req.Check(a, p.file); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+	err = g.transfer(ctx, p.file, in, w)
+	if err == nil {
+		if cerr := g.req.Check(a, p.file); cerr != nil {
+			err = &RefusedError{Err: cerr}
 		}
-		return nil, &RefusedError{Err: err}
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err() // nothing was refused: transfer or check were interrupted
+	case continued && isRefused(err):
+		return nil, errStale // end throws it away
+	case err != nil:
+		return nil, err
 	}
 	if err := p.commit(); err != nil {
 		return nil, err
 	}
-	return &File{Path: p.final, Artifact: a, Source: redact(u.String())}, nil
+	return &File{Path: g.cache.path(a), Artifact: a, Source: redact(u.String())}, nil
+}
+
+// isFatal reports whether no other source would do better.
+func isFatal(ctx context.Context, err error) bool {
+	_, cache := errors.AsType[*CacheError](err)
+	return cache && !isRefused(err) || ctx.Err() != nil
 }
 
 // ended puts the context's error into err if the context has ended: whatever

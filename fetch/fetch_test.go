@@ -1,6 +1,8 @@
 package fetch
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -73,7 +75,7 @@ func newCache(t *testing.T) *Cache {
 }
 
 // short is a time-out for faults that need one to be noticed.
-const short = 250 * time.Millisecond
+const short = 150 * time.Millisecond
 
 // wait gives the cache a client with these time-outs.
 func wait(t *testing.T, c *Cache, d time.Duration) {
@@ -83,7 +85,13 @@ func wait(t *testing.T, c *Cache, d time.Duration) {
 
 // hangs reports whether a fault is one of those.
 func hangs(path string) bool {
-	return strings.Contains(path, "stall/") || strings.Contains(path, "hang/")
+	return slices.ContainsFunc([]string{"stall", "hang", "lull", "dribble"}, func(fault string) bool { return strings.Contains(path, fault) })
+}
+
+// partials is what a download leaves that can be continued.
+func partials() []string {
+	path := filepath.Join("archives", artifact().SHA256, artifact().Name)
+	return []string{path + partialSuffix, path + markSuffix}
 }
 
 func from(urls ...string) Request {
@@ -99,6 +107,10 @@ func TestFaults(t *testing.T) {
 	dir, _ := newMirror(t)
 	size := len(content)
 	half := size / 2
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	z.Write(content)
+	z.Close()
 	write(t, filepath.Join(dir, "flipped.tgz"), append([]byte("N"), content[1:]...))
 	write(t, filepath.Join(dir, "shorter.tgz"), content[1:])
 	write(t, filepath.Join(dir, "page.tgz"), []byte("\n<HTML><body>"))
@@ -121,29 +133,56 @@ func TestFaults(t *testing.T) {
 		{"/flipx1/" + file, "refused: wrong digest", true},
 		{"/cut/" + file, fmt.Sprintf("refused: %d bytes long, want %d", half, size), true},
 		{"/long/" + file, fmt.Sprintf("refused: longer than %d bytes", size), true},
+		{"/nolength/" + file, "", false},
+		{"/empty/" + file, fmt.Sprintf("refused: 0 bytes long, want %d", size), true},
+		{"/gzip/" + file, fmt.Sprintf("refused: %d bytes long, want %d", zipped.Len(), size), true},
 		{"/endless/" + file, fmt.Sprintf("refused: longer than %d bytes", size), true},
 		{"/short/" + file, fmt.Sprintf("broke off after %d of %d bytes: unexpected EOF", half, size), false},
-		{"/shortx3/" + file, fmt.Sprintf("broke off after %d of %d bytes: unexpected EOF", half, size), false},
-		{"/shortx2/" + file, "", false},
+		{"/shortx4/" + file, fmt.Sprintf("broke off after %d of %d bytes: unexpected EOF", half, size), false},
+		{"/shortx3/" + file, "", false},
 		{"/unsized/" + file, fmt.Sprintf("broke off after %d of %d bytes: unexpected EOF", half, size), false},
-		{"/unsizedx2/" + file, "", false},
+		{"/unsizedx3/" + file, "", false},
+		{"/broken/" + file, fmt.Sprintf("broke off after %d of %d bytes: unexpected EOF", size-size/16, size), false},
+		{"/brokenx3/" + file, "", false},
+		{"/resetx3/" + file, "", false},
+		{"/lull/" + file, fmt.Sprintf("broke off after %d of %d bytes: transfer stalled", size-size/4, size), false},
+		{"/lullx1/" + file, "", false},
 		{"/drop/" + file, "broke off after 0 bytes: EOF", false},
-		{"/dropx2/" + file, "", false},
+		{"/dropx3/" + file, "", false},
 		{"/404/" + file, "status 404 Not Found", false},
 		{"/404x1/" + file, "status 404 Not Found", false},
 		{"/3.13.5/other.tgz", "status 404 Not Found", false},
 		{"/503/" + file, "status 503 Service Unavailable", false},
-		{"/503x3/" + file, "status 503 Service Unavailable", false},
-		{"/503x2/" + file, "", false},
-		{"/429x2/" + file, "", false},
+		{"/503x4/" + file, "status 503 Service Unavailable", false},
+		{"/503x3/" + file, "", false},
+		{"/429x3/" + file, "", false},
+		{"/408x3/" + file, "", false},
+		{"/416/" + file, "", false},
+		{"/501x1/" + file, "status 501 Not Implemented", false},
+		{"/511x1/" + file, "status 511 Network Authentication Required", false},
+		{"/retryafterx3/" + file, "", false},
+		{"/retryafter/" + file, "status 503 Service Unavailable", false},
+		{"/retrydatex3/" + file, "", false},
+		{"/retrydate/" + file, "status 429 Too Many Requests", false},
+		{"/retrylongx1/" + file, "status 503 Service Unavailable", false},
+		{"/unasked/" + file, "status 206 Partial Content", false},
+		{"/unaskedx1/" + file, "status 206 Partial Content", false},
 		{"/499/" + file, "status 499", false},
 		{"/html/" + file, "a web page instead of the file", false},
 		{"/page/" + file, "a web page instead of the file", false},
+		{"/portal/" + file, "a web page of localhost:PORT instead of the file", false},
 		{"/stall/" + file, fmt.Sprintf("broke off after %d of %d bytes: transfer stalled", half, size), false},
+		{"/stallx1/" + file, "", false},
 		{"/slow/" + file, "", false},
+		{"/late/" + file, "", false},
+		{"/undated/" + file, "", false},
+		{"/untagged/" + file, "", false},
+		{"/dribble/" + file, "HOST could not be reached: net/http: timeout awaiting response headers", false},
 		{"/hang/" + file, "HOST could not be reached: net/http: timeout awaiting response headers", false},
 		{"/redirect5/" + file, "", false},
 		{"/redirect6/" + file, "redirect to MIRROR/" + file + ": more than 5 redirects", false},
+		{"/loop/" + file, "redirect to MIRROR/loop/" + file + ": more than 5 redirects", false},
+		{"/badredirect/" + file, "redirect to http://mirror.example:port/" + file + ": not a URL", false},
 		{"/redirect9/" + file, "redirect to MIRROR/redirect3/" + file + ": more than 5 redirects", false},
 		{"file://DIR/" + file, "", false},
 		{"file://localhost/DIR/" + file, "", false},
@@ -169,7 +208,8 @@ func TestFaults(t *testing.T) {
 				wait(t, c, short)
 			}
 			mirror := fetchtest.Server(t, dir).URL
-			fill := strings.NewReplacer("DIR", dir, "MIRROR", mirror, "HOST", strings.TrimPrefix(mirror, "http://"))
+			_, port, _ := strings.Cut(strings.TrimPrefix(mirror, "http://"), ":")
+			fill := strings.NewReplacer("PORT", port, "DIR", dir, "MIRROR", mirror, "HOST", strings.TrimPrefix(mirror, "http://"))
 			bad = fill.Replace(tt.url)
 			if strings.HasPrefix(tt.url, "/") {
 				bad = mirror + tt.url
@@ -203,7 +243,11 @@ func TestFaults(t *testing.T) {
 			if !slices.Equal(skipped, none.Attempts) {
 				t.Errorf("was told %v, got %v", skipped, none.Attempts)
 			}
-			checkTree(t, c.Dir)
+			var left []string
+			if strings.HasPrefix(tt.url, "/broken/") || strings.HasPrefix(tt.url, "/lull/") {
+				left = partials()
+			}
+			checkTree(t, c.Dir, left...)
 		})
 		t.Run("then a good one "+name, func(t *testing.T) {
 			c, bad, want := setUp(t)
@@ -269,46 +313,6 @@ func TestReasons(t *testing.T) {
 func isA[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok
-}
-
-func TestRetries(t *testing.T) {
-	tests := []struct {
-		fault  string
-		asked  int32
-		pauses []time.Duration
-	}{
-		{"", 1, nil},
-		{"503x1/", 2, []time.Duration{backoff}},
-		{"503/", 3, []time.Duration{backoff, 2 * backoff}},
-		{"429/", 3, []time.Duration{backoff, 2 * backoff}},
-		{"short/", 3, []time.Duration{backoff, 2 * backoff}},
-		{"404/", 1, nil},
-		{"html/", 1, nil},
-		{"flip/", 1, nil},
-		{"long/", 1, nil},
-		{"stall/", 1, nil},
-		{"hang/", 1, nil},
-	}
-	dir, _ := newMirror(t)
-	for _, tt := range tests {
-		t.Run(tt.fault, func(t *testing.T) {
-			t.Parallel()
-			srv, asked := count(t, fetchtest.Handler(dir))
-			c := newCache(t)
-			if hangs(tt.fault) {
-				wait(t, c, short)
-			}
-			var pauses []time.Duration
-			c.sleep = func(_ context.Context, d time.Duration) error {
-				pauses = append(pauses, d)
-				return nil
-			}
-			c.Get(t.Context(), from(srv+"/"+tt.fault+file)) // what it returns is tested above
-			if asked.Load() != tt.asked || !slices.Equal(pauses, tt.pauses) {
-				t.Errorf("asked %d times with pauses %v, want %d and %v", asked.Load(), pauses, tt.asked, tt.pauses)
-			}
-		})
-	}
 }
 
 func TestUnreachableHostIsNotAskedAgain(t *testing.T) {
@@ -597,24 +601,32 @@ func TestCancel(t *testing.T) {
 		name string
 		prep func(c *Cache, req *Request, cancel func())
 		path string
+		left []string
 	}{
-		{"before", func(c *Cache, req *Request, cancel func()) { cancel() }, "/"},
+		{"before", func(c *Cache, req *Request, cancel func()) { cancel() }, "/", nil},
 		{"without an answer", func(c *Cache, req *Request, cancel func()) {
 			time.AfterFunc(20*time.Millisecond, cancel)
-		}, "/hang/"},
+		}, "/hang/", nil},
 		{"in the middle", func(c *Cache, req *Request, cancel func()) {
 			req.Progress = func(done, _ int64) {
 				if done > 0 {
 					cancel()
 				}
 			}
-		}, "/"},
+		}, "/", partials()},
+		{"in the middle, not to be continued", func(c *Cache, req *Request, cancel func()) {
+			req.Progress = func(done, _ int64) {
+				if done > 0 {
+					cancel()
+				}
+			}
+		}, "/slow/", nil},
 		{"between two tries", func(c *Cache, req *Request, cancel func()) {
-			c.sleep = func(ctx context.Context, _ time.Duration) error { cancel(); return pause(ctx, time.Hour) }
-		}, "/503/"},
+			c.sleep = func(ctx context.Context, _ time.Duration) error { cancel(); return sleep(ctx, time.Hour) }
+		}, "/503/", nil},
 		{"in the check", func(c *Cache, req *Request, cancel func()) {
 			req.Check = func(Artifact, *os.File) error { cancel(); return context.Canceled }
-		}, "/"},
+		}, "/", partials()},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -628,7 +640,12 @@ func TestCancel(t *testing.T) {
 			if f != nil || err != context.Canceled {
 				t.Errorf("got %v, %v, want %v", f, err, context.Canceled)
 			}
-			checkTree(t, c.Dir)
+			checkTree(t, c.Dir, tt.left...)
+			req = from(mirror + "/" + file) // the twin: not cancelled
+			if f, err = c.Get(t.Context(), req); err != nil {
+				t.Fatal(err)
+			}
+			checkFile(t, c, f, mirror+"/"+file)
 		})
 	}
 	t.Run("a good file in the cache is kept when its check is interrupted", func(t *testing.T) {
@@ -772,7 +789,7 @@ func TestFullDisk(t *testing.T) {
 		{full, "cache /cache: write /dev/full: no space left on device"},
 	} {
 		in := &incoming{Reader: strings.NewReader("abc"), size: 3}
-		err := g.transfer(t.Context(), tt.dst, in, Artifact{Size: 3})
+		err := g.transfer(t.Context(), tt.dst, in, want{size: 3})
 		if fmt.Sprint(err) != tt.want || (err != nil) != errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("got %v, want %s", err, tt.want)
 		}

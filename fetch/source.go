@@ -5,14 +5,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // parseURL accepts the URLs that can be fetched.
@@ -69,22 +72,36 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// incoming is the content of a source from its start.
+// A want is what is asked of a source.
+type want struct {
+	size  int64 // bytes of the whole file; 0 = unknown
+	limit int64 // bytes accepted if the size is unknown
+	from  int64 // bytes that are here already
+	mark  mark  // of those
+}
+
+// incoming is the content of a source.
 type incoming struct {
 	io.Reader
 	io.Closer
-	size int64 // bytes, as announced; -1 = unknown
+	size int64 // bytes of the whole file, as announced; -1 = unknown
+	from int64 // at which byte it begins: where it was asked to, or 0
+	mark mark  // of the whole file
 }
 
+// errStale says that what is here already cannot be continued from this source.
+var errStale = errors.New("another version of the file")
+
 // open starts to read a source, and refuses at once what its first words betray.
-func (g *getter) open(ctx context.Context, u *url.URL, a Artifact) (*incoming, error) {
+// The error is errStale if the source shall be asked again, from the first byte.
+func (g *getter) open(ctx context.Context, u *url.URL, w want) (*incoming, error) {
 	var in *incoming
-	var contentType string
+	var page PageError
 	var err error
 	if u.Scheme == "file" {
 		in, err = openFile(u.Path)
 	} else {
-		in, contentType, err = g.openHTTP(ctx, u)
+		in, page, err = g.openHTTP(ctx, u, w)
 	}
 	if err != nil {
 		return nil, err
@@ -92,12 +109,12 @@ func (g *getter) open(ctx context.Context, u *url.URL, a Artifact) (*incoming, e
 	head := bufio.NewReader(in.Reader)
 	in.Reader = head
 	switch {
-	case isPage(contentType, head):
-		err = &PageError{ContentType: contentType}
-	case a.Size > 0 && in.size >= 0 && in.size != a.Size:
-		err = &RefusedError{Err: &LengthError{Want: a.Size, Got: in.size}}
-	case a.Size == 0 && in.size > g.cache.maxSize():
-		err = &LengthError{Want: g.cache.maxSize(), Got: in.size}
+	case isPage(page.ContentType, in.from, head):
+		err = &page
+	case w.size > 0 && in.size >= 0 && in.size != w.size:
+		err = &RefusedError{Err: &LengthError{Want: w.size, Got: in.size}}
+	case w.size == 0 && in.size > w.limit:
+		err = &LengthError{Want: w.limit, Got: in.size}
 	}
 	if err != nil {
 		in.Close() // only read from
@@ -123,24 +140,78 @@ func openFile(path string) (*incoming, error) {
 	return &incoming{Reader: f, Closer: f, size: info.Size()}, nil
 }
 
-func (g *getter) openHTTP(ctx context.Context, u *url.URL) (*incoming, string, error) {
+// openHTTP asks a server. The page says what a web page would be called.
+func (g *getter) openHTTP(ctx context.Context, u *url.URL, w want) (in *incoming, page PageError, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, "", ErrURL
+		return nil, page, ErrURL
 	}
 	// Left to itself, the client would ask for gzip and unpack it, and some servers
 	// take that for leave to call a .tgz "a tar, gzipped for transfer".
 	req.Header.Set("Accept-Encoding", "identity")
+	if w.from > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", w.from))
+		req.Header.Set("If-Range", w.mark.ifRange())
+	}
 	resp, err := g.client.Do(req)
 	if err != nil {
-		return nil, "", reason(ctx, u, err)
+		return nil, page, reason(ctx, u, err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	in = &incoming{Reader: resp.Body, Closer: resp.Body, size: resp.ContentLength, mark: markOf(resp.Header)}
+	switch {
+	case resp.StatusCode == http.StatusOK:
+	case resp.StatusCode == http.StatusPartialContent && w.from > 0:
+		r, ok := parseContentRange(resp.Header.Get("Content-Range"))
+		fits := ok && r.first == w.from && r.last == r.size-1 && (w.size == 0 || r.size == w.size)
+		if !fits || !w.mark.fits(resp.Header) {
+			err = errStale
+		}
+		in.size, in.from, in.mark = r.size, w.from, w.mark
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && w.from > 0:
+		err = errStale
+	default:
+		err = &StatusError{Code: resp.StatusCode, RetryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	}
+	if err != nil {
 		resp.Body.Close() // only read from
-		return nil, "", &StatusError{Code: resp.StatusCode}
+		return nil, page, err
 	}
-	return &incoming{Reader: resp.Body, Closer: resp.Body, size: resp.ContentLength},
-		resp.Header.Get("Content-Type"), nil
+	page.ContentType = resp.Header.Get("Content-Type")
+	if last := hostPort(resp.Request.URL); last != hostPort(u) {
+		page.Host = last
+	}
+	return in, page, nil
+}
+
+// A contentRange is the part of a file that an answer holds.
+type contentRange struct {
+	first, last int64 // bytes, from 0, both inclusive
+	size        int64 // bytes of the whole file
+}
+
+func (r contentRange) String() string { return fmt.Sprintf("bytes %d-%d/%d", r.first, r.last, r.size) }
+
+// parseContentRange reads the header of that name. A file of unknown length, which
+// the header could speak of, has no end to go on to.
+func parseContentRange(s string) (contentRange, bool) {
+	unit, rest, _ := strings.Cut(s, " ")
+	part, whole, _ := strings.Cut(rest, "/")
+	first, last, _ := strings.Cut(part, "-")
+	var r contentRange
+	ok := strings.EqualFold(unit, "bytes") && parseBytes(first, &r.first) && parseBytes(last, &r.last) && parseBytes(whole, &r.size)
+	if !ok || r.first > r.last || r.last >= r.size {
+		return contentRange{}, false
+	}
+	return r, true
+}
+
+func parseBytes(s string, n *int64) bool {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return false
+	}
+	v, err := strconv.ParseInt(s, 10, 64)
+	*n = v
+	return err == nil
 }
 
 // reason makes an error of the package out of one of http.Client.Do.
@@ -172,24 +243,33 @@ func reason(ctx context.Context, u *url.URL, err error) error {
 	return err
 }
 
-// isPage reports whether a web page is coming.
-func isPage(contentType string, r *bufio.Reader) bool {
-	if t, _, err := mime.ParseMediaType(contentType); err == nil && t == "text/html" {
+// isPage reports whether a web page is coming. In the middle of a file, anything may
+// look like the start of one.
+func isPage(contentType string, from int64, r *bufio.Reader) bool {
+	if t, _, err := mime.ParseMediaType(contentType); err == nil && (t == "text/html" || t == "application/xhtml+xml") {
 		return true
+	}
+	if from > 0 {
+		return false
 	}
 	head, _ := r.Peek(512) // fewer if that is all; an error comes again at the next read
 	head = bytes.TrimPrefix(head, []byte("\uFEFF"))
 	head = bytes.ToLower(bytes.TrimSpace(head))
-	return bytes.HasPrefix(head, []byte("<!doctype")) || bytes.HasPrefix(head, []byte("<html"))
+	for _, start := range []string{"<!doctype", "<html", "<head", "<script", "<meta", "<!--"} {
+		if bytes.HasPrefix(head, []byte(start)) {
+			return true
+		}
+	}
+	return false
 }
 
 // transfer copies all of in to dst, and stops at the first byte too many.
-func (g *getter) transfer(ctx context.Context, dst io.Writer, in *incoming, a Artifact) error {
-	limit, total := a.Size, a.Size
-	if a.Size == 0 {
-		limit, total = g.cache.maxSize(), max(in.size, 0)
+func (g *getter) transfer(ctx context.Context, dst io.Writer, in *incoming, w want) error {
+	limit, total := w.size, w.size
+	if w.size == 0 {
+		limit, total = w.limit, max(in.size, 0)
 	}
-	var done int64
+	done := in.from
 	buf := make([]byte, 128<<10)
 	for {
 		if g.req.Progress != nil {
@@ -201,7 +281,7 @@ func (g *getter) transfer(ctx context.Context, dst io.Writer, in *incoming, a Ar
 		}
 		if done+int64(n) > limit {
 			err := error(&LengthError{Want: limit, Got: limit + 1})
-			if a.Size > 0 {
+			if w.size > 0 {
 				err = &RefusedError{Err: err}
 			}
 			return err
@@ -210,7 +290,7 @@ func (g *getter) transfer(ctx context.Context, dst io.Writer, in *incoming, a Ar
 			return &CacheError{Dir: g.cache.Dir, Err: err}
 		}
 		done += int64(n)
-		if rerr == io.EOF && done < a.Size {
+		if rerr == io.EOF && done < max(w.size, in.size) {
 			// Nothing announced a length, so nothing but the size shows the cut.
 			rerr = io.ErrUnexpectedEOF
 		}
