@@ -17,10 +17,37 @@
 // nothing that the digest does not; it is cheap, is asked first, and its error
 // is the clearer one ("half a file") when both would fail.
 //
-// What they do not prove: that the pinned digest is the right one. Whoever can
-// change the recipes can change the digest with them, and a release that was
-// malicious when it was recorded stays so. That is the business of signatures,
-// each kind in a package of its own below this one, each giving a [Check].
+// What they do not prove is that the pinned digest is the right one. That is the
+// business of signatures, in the packages below this one, and of the policy, which
+// package install has on one page:
+//
+//   - Size and digest always, and before anything else. A signature alone does not
+//     stop a release from being uploaded anew by its own signer (3.14.0a5 was); the
+//     pinned digest does.
+//   - A signature is verified when upstream made one and it can be had; a wrong one
+//     always stops, and so does the want of one where the digest is known from a
+//     single source, or from the user alone. "require" needs one of every release,
+//     "off" looks at none: then the user vouches.
+//
+// Held against who may be hostile:
+//
+//   - A hostile mirror or network can withhold an archive or a signature. It cannot
+//     make another one pass, nor an old one: the version was chosen before, here.
+//   - Stolen python.org: files and digests may be replaced, the catalogue's cannot.
+//     A release that is new to pybuild enters by pybuild update only with a Sigstore
+//     bundle of the release manager who is pinned for its series.
+//   - A stolen release key or account can sign a malicious release. What is in the
+//     catalogue is not affected. A Sigstore signature cannot be made unseen or
+//     backdated, because it has to be in a public log; an OpenPGP one can, which is
+//     why it is asked second, and why a key that its owner revoked as compromised
+//     proves nothing any more, whatever the date.
+//   - An old client knows no releases, signers or revocations that came later. It
+//     says what it does not know (an unknown series is an error, its signer is not
+//     guessed), refreshes the trusted root of Sigstore when it is a week old, and
+//     accepts what it accepted before when there is no network to ask.
+//   - A hostile recipe is out of scope: whoever can change this program's catalogue
+//     can change this program. Files of pybuild update can only add releases, proven,
+//     of known series.
 //
 // A check reads an open file, never a name: what was checked is what was opened,
 // and the caller gives it its final name only afterwards.

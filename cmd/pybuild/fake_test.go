@@ -27,7 +27,12 @@ import (
 //	mirror/debian/pool/main/p/python3.13/…   the same as a distribution has them
 //	recipes/fake/                            parts that need nothing of the host
 //	recipes/real/                            the project's own parts, platforms and profiles
-type fakeWorld struct{ mirror, recipes string }
+//	recipes/signed/                          like fake, of the releases that are signed, see signed_test.go
+type fakeWorld struct {
+	mirror, recipes string
+	trusted         string // file
+	signers         *signers
+}
 
 // fakeReleases is the whole history of the fake CPython, newest first.
 var fakeReleases = []struct {
@@ -206,7 +211,8 @@ func newWorld(t testing.TB) *fakeWorld {
 		if series[name] == "" {
 			series[name] = fmt.Sprintf("series = %q\nstatus = \"bugfix\"\nend_of_life = \"2029-10-01\"\nrelease_manager = \"Nobody\"\n"+
 				"sigstore = { identity = \"nobody@python.example\", issuer = \"https://accounts.example\" }\n"+
-				"\n[no_tests]\nconfigure_args = [\"--disable-test-modules\"]\n", name)
+				"sigstore_since = \"%s.99\"\n"+ // unsigned, unless a script is about signatures
+				"\n[no_tests]\nconfigure_args = [\"--disable-test-modules\"]\n", name, name)
 		}
 		series[name] += fmt.Sprintf("\n[[release]]\nversion = %q\ndate = \"2025-06-11\"\n", r.version)
 		for _, a := range []struct {
@@ -225,9 +231,14 @@ func newWorld(t testing.TB) *fakeWorld {
 			}
 		}
 	}
-	for kind, from := range map[string]string{"fake": "testdata/recipes", "real": "../../recipes"} {
+	signed := w.sign(t)
+	for kind, from := range map[string]string{"fake": "testdata/recipes", "real": "../../recipes", "signed": "testdata/recipes"} {
 		to := filepath.Join(w.recipes, kind)
-		for name, text := range series {
+		texts := series
+		if kind == "signed" {
+			texts = signed
+		}
+		for name, text := range texts {
 			write(t, filepath.Join(to, "cpython", name+".toml"), []byte(text))
 		}
 		files, err := filepath.Glob(from + "/platforms/*.toml")

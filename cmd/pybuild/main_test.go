@@ -26,15 +26,17 @@ const (
 	recipesVar  = "PYBUILD_TEST_RECIPES"  // directory
 	rootVar     = "PYBUILD_TEST_ROOT"     // directory that is the machine's file system
 	upstreamVar = "PYBUILD_TEST_UPSTREAM" // URL that stands for python.org/ftp/python/
+	keysVar     = "PYBUILD_TEST_KEYS"     // URL that stands for the key server
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"pybuild": func() {
 			os.Exit(run(cli.Process{
-				Recipes:  os.DirFS(os.Getenv(recipesVar)),
-				Root:     os.DirFS(os.Getenv(rootVar)),
-				Upstream: os.Getenv(upstreamVar),
+				Recipes:   os.DirFS(os.Getenv(recipesVar)),
+				Root:      os.DirFS(os.Getenv(rootVar)),
+				Upstream:  os.Getenv(upstreamVar),
+				KeyServer: os.Getenv(keysVar),
 			}))
 		},
 	})
@@ -47,6 +49,8 @@ func TestMain(m *testing.M) {
 //	$WORK/root      the machine: Debian 12 without package sources, unless the script brings other files
 //	$WORK/reached   ($REACHED) a name for faults to make a file of
 //	$MIRROR         a mirror of python.org, of which package fetchtest says how it breaks; the program takes it for python.org
+//	$SIGNED         recipes whose releases are signed, for PYBUILD_TEST_RECIPES
+//	$TRUSTED        the trusted root of the Sigstore instance that did it
 //	$REAL           the recipes whose parts are the real ones, for PYBUILD_TEST_RECIPES
 //
 // and the commands of commands_test.go.
@@ -104,7 +108,9 @@ func setUp(e *testscript.Env, world *fakeWorld) error {
 		return err
 	}
 	for _, v := range [][2]string{
-		{recipesVar, filepath.Join(world.recipes, "fake")}, {"REAL", filepath.Join(world.recipes, "real")}, {rootVar, filepath.Join(e.WorkDir, "root")},
+		{recipesVar, filepath.Join(world.recipes, "fake")}, {"REAL", filepath.Join(world.recipes, "real")}, {"SIGNED", filepath.Join(world.recipes, "signed")},
+		{"TRUSTED", world.trusted}, {keysVar, server.URL + "/keys/"}, {"PYBUILD_DATA", filepath.Join(e.WorkDir, "data")}, {rootVar, filepath.Join(e.WorkDir, "root")},
+
 		{upstreamVar, server.URL}, {"MIRROR", server.URL}, {"PREFIX", prefix}, {"PYBUILD_CACHE", filepath.Join(e.WorkDir, "cache")},
 		{"GORACE", "atexit_sleep_ms=0"}, // or every program that the race detector watches takes a second to end
 		{"REACHED", filepath.Join(e.WorkDir, "reached")}, {"NOWHERE", "http://127.0.0.1:1"}, {"FILES", world.mirror},

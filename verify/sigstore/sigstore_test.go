@@ -42,6 +42,7 @@ func noTimestamp(b *bundlepb.Bundle) { b.VerificationMaterial.TimestampVerificat
 func version(v string) edit {
 	return func(b *bundlepb.Bundle) { b.MediaType = "application/vnd.dev.sigstore.bundle" + v }
 }
+
 func parsed(t testing.TB, w *sigstoretest.World) *Root {
 	t.Helper()
 	r, err := ParseRoot(w.Trusted())

@@ -38,6 +38,8 @@ type Process struct {
 	Root fs.FS
 	// Upstream is the base URL that is laid out like, and stands for, python.org/ftp/python/.
 	Upstream string
+	// KeyServer is the base URL below which OpenPGP keys lie by fingerprint.
+	KeyServer string
 }
 
 // Main runs the program and returns its exit status.
@@ -47,6 +49,9 @@ func Main(ctx context.Context, p Process) int {
 	}
 	if p.Upstream == "" {
 		p.Upstream = install.Upstream
+	}
+	if p.KeyServer == "" {
+		p.KeyServer = install.KeyServer
 	}
 	a := &app{Process: p}
 	root := a.root()
@@ -97,7 +102,7 @@ func (a *app) root() *cobra.Command {
 		a.reporter()
 		return nil
 	}
-	cmd.AddCommand(a.listCommand(), a.depsCommand(), a.fetchCommand(), a.verifyCommand(), a.uninstallCommand(), a.cacheCommand(), a.manCommand())
+	cmd.AddCommand(a.listCommand(), a.depsCommand(), a.fetchCommand(), a.verifyCommand(), a.uninstallCommand(), a.updateCommand(), a.cacheCommand(), a.manCommand())
 	cmd.InitDefaultCompletionCmd()
 	strict(cmd)
 	return cmd
@@ -167,18 +172,20 @@ func (a *app) env(name, otherwise string) string {
 	return otherwise
 }
 
-// recipes is the catalogue, parsed when the first command needs it.
-func (a *app) recipes() (c *recipes.Catalogue, err error) {
+// recipes is the catalogue, parsed when the first command needs it, and extended by what earlier updates found.
+func (a *app) recipes() (*recipes.Catalogue, error) {
 	if a.catalogue != nil {
 		return a.catalogue, nil
 	}
-	if a.Recipes != nil {
-		c, err = recipes.Load(a.Recipes)
-	} else {
-		c, err = recipes.Embedded()
+	c, err := a.base()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Extend(os.DirFS(a.dataDir())); err != nil {
+		a.reporter().Warn(fmt.Sprintf("going on without the releases in %s: %v", a.dataDir(), err))
 	}
 	a.catalogue = c
-	return c, err
+	return c, nil
 }
 
 // installer puts together what every command that does something needs.
@@ -196,7 +203,7 @@ func (a *app) installer(offline bool) (*install.Installer, error) {
 		return nil, err
 	}
 	return &install.Installer{
-		Catalogue: catalogue, Host: h, Root: a.Root, Upstream: a.Upstream, Cache: &fetch.Cache{Dir: dir, Offline: offline}, Reporter: a.reporter(), Environ: a.Environ,
+		Catalogue: catalogue, Host: h, Root: a.Root, Upstream: a.Upstream, KeyServer: a.KeyServer, Cache: &fetch.Cache{Dir: dir, Offline: offline}, Reporter: a.reporter(), Environ: a.Environ,
 	}, nil
 }
 

@@ -36,7 +36,7 @@ func (a *app) listCommand() *cobra.Command {
 		Use:   "list [SPEC]",
 		Short: "List known releases, newest first",
 		Long: `List the newest release of every series that this pybuild knows, newest first. SPEC narrows the list to a series (3.13) or to
-one release. PROOF says how the digest was proven: signature-verified, agreed (several independent projects record the same),
+one release. SIGNED says which signatures CPython publishes for it, PROOF how the digest was proven: signature-verified, agreed (several independent projects record the same),
 or single-source.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,13 +55,13 @@ or single-source.`,
 				return a.document(rows)
 			}
 			t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(t, "VERSION\tSTATUS\tDATE\tPROOF\tINSTALLED")
+			fmt.Fprintln(t, "VERSION\tSTATUS\tDATE\tSIGNED\tPROOF\tINSTALLED")
 			for _, r := range rows {
 				mark := ""
 				if r.Installed {
 					mark = r.Prefix
 				}
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Version, r.Status, r.Date, r.Archives[0].Proof, mark)
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Version, r.Status, r.Date, strings.Join(r.Signed, ","), r.Archives[0].Proof, mark)
 			}
 			return t.Flush()
 		},
@@ -78,6 +78,8 @@ type row struct {
 	Series    string            `json:"series"`
 	Status    string            `json:"status"`
 	Date      string            `json:"date"`
+	Signed    []string          `json:"signed"`
+	Signer    string            `json:"signer"`
 	Installed bool              `json:"installed"`
 	Prefix    string            `json:"prefix,omitempty"`
 	Archives  []install.Archive `json:"archives"`
@@ -101,7 +103,13 @@ func (a *app) rows(cmd *cobra.Command, c *recipes.Catalogue, args []string, all 
 		if err != nil {
 			return err
 		}
-		entry := row{Version: r.Version.String(), Series: r.Series.Name, Status: r.Series.Status, Date: r.Date}
+		entry := row{Version: r.Version.String(), Series: r.Series.Name, Status: r.Series.Status, Date: r.Date, Signed: []string{}, Signer: r.Series.ReleaseManager}
+		if r.HasSigstore() {
+			entry.Signed, entry.Signer = append(entry.Signed, "sigstore"), r.Signer().Identity
+		}
+		if r.HasOpenPGP() {
+			entry.Signed = append(entry.Signed, "openpgp")
+		}
 		if m, err := prefix.ReadManifest(dir, rel.Executable()); err == nil && m.Version == entry.Version {
 			entry.Installed, entry.Prefix = true, dir
 		}
@@ -275,18 +283,18 @@ func (a *app) fetchCommand() *cobra.Command {
 			var o install.Options
 			f.apply(&o)
 			for _, rel := range releases {
-				file, err := in.Fetch(cmd.Context(), rel, o)
+				file, signature, err := in.Fetch(cmd.Context(), rel, o)
 				if err != nil {
 					return err
 				}
 				path := file.Path
 				if output != "" {
-					if path, err = export(cmd.Context(), rel, file, output); err != nil {
+					if path, err = export(cmd.Context(), in, rel, file, output); err != nil {
 						return fmt.Errorf("writing to %s: %w", output, err)
 					}
 				}
 				if a.json {
-					a.reporter().Object(map[string]any{"event": "fetched", "version": rel.String(), "path": path, "sha256": file.Artifact.SHA256, "source": file.Source})
+					a.reporter().Object(map[string]any{"event": "fetched", "version": rel.String(), "path": path, "sha256": file.Artifact.SHA256, "source": file.Source, "signature": signature})
 					continue
 				}
 				fmt.Fprintln(a.Stdout, path)
@@ -300,37 +308,44 @@ func (a *app) fetchCommand() *cobra.Command {
 	return cmd
 }
 
-// export copies a verified archive to the place in dir that it has on a mirror.
-func export(_ context.Context, rel *recipes.Selection, file *fetch.File, dir string) (path string, err error) {
+// export writes a verified archive, and the signatures that the cache keeps of it, to the place in dir that they have on a mirror.
+func export(ctx context.Context, in *install.Installer, rel *recipes.Selection, file *fetch.File, dir string) (path string, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return "", err
 	}
+	path = filepath.Join(dir, file.Artifact.Name) // of a file that only the user vouches for
 	for _, a := range rel.Archives {
 		if a.SHA256 == file.Artifact.SHA256 {
 			path = filepath.Join(dir, filepath.FromSlash(a.Path))
 		}
 	}
-	if path == "" { // a file that the user vouched for
-		path = filepath.Join(dir, file.Artifact.Name)
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", err
 	}
-	from, err := os.Open(file.Path)
+	signatures, err := in.Signatures(ctx, file)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, from.Close()) }()
-	to, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
+	for suffix, data := range signatures {
+		if err := renameio.WriteFile(path+suffix, data, 0o644); err != nil {
+			return "", err
+		}
+	}
+	source, err := os.Open(file.Path)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, to.Cleanup()) }()
-	if _, err := io.Copy(to, from); err != nil {
+	defer func() { err = errors.Join(err, source.Close()) }()
+	target, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
+	if err != nil {
 		return "", err
 	}
-	return path, to.CloseAtomicallyReplace()
+	defer func() { err = errors.Join(err, target.Cleanup()) }()
+	if _, err := io.Copy(target, source); err != nil {
+		return "", err
+	}
+	return path, target.CloseAtomicallyReplace()
 }
 
 func (a *app) uninstallCommand() *cobra.Command {

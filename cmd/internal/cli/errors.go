@@ -76,8 +76,10 @@ func explain(ctx context.Context, err error) failure {
 		missing   *host.MissingError
 		manager   *install.PackageManagerError
 		digest    *install.DigestError
+		signature *install.SignatureError
 		archive   *unpack.RefusedError
 		sources   *fetch.SourcesError
+		nowhere   *install.NowhereError
 		cache     *fetch.CacheError
 		step      *build.StepError
 		rejected  *install.RejectedError
@@ -114,6 +116,10 @@ func explain(ctx context.Context, err error) failure {
 		set(3, "package-manager", "mend what the package manager complains about, or run it yourself: "+run.Quote(manager.Command))
 	case errors.As(err, &digest):
 		set(4, "unknown-digest", digestHint(digest))
+	case errors.As(err, &signature) && signature.Wrong:
+		set(4, "wrong-signature", "nothing of the archive was used; name another source with --mirror or --source")
+	case errors.As(err, &signature):
+		set(4, "no-signature", "name a place that has it with --mirror; --signature off goes on without one, if you trust the file")
 	case errors.As(err, &archive):
 		set(4, "archive-refused", "nothing of the archive was used; a good one has the digest that `pybuild list --json` shows")
 	case errors.As(err, &cache):
@@ -124,6 +130,8 @@ func explain(ctx context.Context, err error) failure {
 		set(1, "cache", "set PYBUILD_CACHE to a directory that you may write")
 	case errors.As(err, &sources) && sources.Refused():
 		set(4, "not-verified", "what was served is not what CPython published, and nothing of it was kept; name another source with --mirror or --source")
+	case errors.As(err, &nowhere) && len(nowhere.Others) > 0:
+		set(5, "no-source", strings.Join(nowhere.Others, " and ")+" can be had from the distribution's pool: pybuild "+nowhere.Others[0])
 	case errors.As(err, &sources):
 		set(5, "no-source", "name a place that this machine can reach with --mirror URL, or a file with --source FILE")
 	case errors.As(err, &step):

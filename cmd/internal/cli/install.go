@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pybuild/build/prefix"
 	"pybuild/build/run"
 	"pybuild/cmd/internal/install"
 	"pybuild/cmd/internal/ui"
@@ -24,6 +25,8 @@ type sourceFlags struct {
 	source, sha256 string
 	mirrors        []string
 	offline        bool
+
+	signature, trustedRoot, keyring string
 }
 
 func (a *app) addSourceFlags(cmd *cobra.Command, f *sourceFlags) {
@@ -32,6 +35,10 @@ func (a *app) addSourceFlags(cmd *cobra.Command, f *sourceFlags) {
 	flags.StringVar(&f.sha256, "sha256", "", "digest of --source in `HEX`, for a file that the catalogue does not know")
 	flags.StringArrayVar(&f.mirrors, "mirror", strings.Fields(a.env("PYBUILD_MIRROR", "")), "ask this `URL` first, laid out like python.org/ftp/python/; repeatable [PYBUILD_MIRROR]")
 	flags.BoolVar(&f.offline, "offline", a.env("PYBUILD_OFFLINE", "") == "1", "use no network: only the cache, --source and file:// mirrors [PYBUILD_OFFLINE=1]")
+	flags.StringVar(&f.signature, "signature", install.SignatureAuto, "auto: verify it when the release has one; require: stop without one; off")
+	flags.StringVar(&f.trustedRoot, "trusted-root", "", "trust the Sigstore instance in this `FILE` instead of the public one")
+	flags.StringVar(&f.keyring, "keyring", "", "take OpenPGP keys from this `FILE`")
+	_ = cmd.RegisterFlagCompletionFunc("signature", cobra.FixedCompletions(install.SignaturePolicies, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that does not exist
 }
 
 // check finds what can be wrong with the flags before anything is done, and makes a file name absolute.
@@ -43,6 +50,14 @@ func (f *sourceFlags) check(cmd *cobra.Command, versions int) error {
 	for _, m := range f.mirrors {
 		if scheme, _, ok := strings.Cut(m, "://"); !ok || scheme != "http" && scheme != "https" && scheme != "file" {
 			return usage(cmd, "--mirror is a URL that begins with https://, http:// or file://, not %q", m)
+		}
+	}
+	if !slices.Contains(install.SignaturePolicies, f.signature) {
+		return usage(cmd, "--signature is one of %s, not %q", strings.Join(install.SignaturePolicies, ", "), f.signature)
+	}
+	for _, file := range [][2]string{{"--trusted-root", f.trustedRoot}, {"--keyring", f.keyring}} {
+		if info, err := os.Stat(file[1]); file[1] != "" && (err != nil || !info.Mode().IsRegular()) {
+			return usage(cmd, "%s %s: there is no such file", file[0], file[1])
 		}
 	}
 	switch {
@@ -72,6 +87,7 @@ func (f *sourceFlags) check(cmd *cobra.Command, versions int) error {
 
 func (f *sourceFlags) apply(o *install.Options) {
 	o.Source, o.SHA256, o.Mirrors = f.source, f.sha256, f.mirrors
+	o.Signature, o.TrustedRoot, o.Keyring = f.signature, f.trustedRoot, f.keyring
 }
 
 // installFlags are the flags of the main command.
@@ -268,11 +284,19 @@ func (a *app) installed(r *install.Result) {
 		if r.Already {
 			fmt.Fprintf(a.Stderr, "Python %s is there already, nothing to do\n", r.Version)
 		} else {
-			fmt.Fprintf(a.Stderr, "Python %s installed into %s in %.0f s; no %s: pip installs into it freely\n", r.Version, r.Prefix, r.Seconds, "EXTERNALLY-MANAGED marker")
+			fmt.Fprintf(a.Stderr, "Python %s installed into %s in %.0f s; %s; no EXTERNALLY-MANAGED marker: pip installs into it freely\n", r.Version, r.Prefix, r.Seconds, signed(r.Signature))
 			a.onPath(r)
 		}
 	}
 	fmt.Fprintln(a.Stdout, r.Executable)
+}
+
+// signed says who signed the archive.
+func signed(s prefix.Signature) string {
+	if s.Identity == "" {
+		return "signature not checked"
+	}
+	return "signed by " + s.Identity + " (" + s.Kind + ")"
 }
 
 // onPath says what the interpreter's name now means to the shell that started pybuild, when that is not the new one.

@@ -67,7 +67,7 @@ func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Opti
 
 	m := &prefix.Manifest{
 		Name: rel.Executable(), Version: rel.String(), Executable: "bin/" + rel.Executable(),
-		Profile: o.Profile.Name, ConfigureArgs: plan.ConfigureArgs(), Environment: flags(plan.Env), Compiler: report.Compiler, Options: choices(o), Signature: prefix.Signature{Kind: "none"},
+		Profile: o.Profile.Name, ConfigureArgs: plan.ConfigureArgs(), Environment: flags(plan.Env), Compiler: report.Compiler, Options: choices(o),
 		Parts: map[string]string{}, Marker: "absent", Paths: entries,
 	}
 	for _, p := range in.Catalogue.PartsOf(rel.Series.Name) {

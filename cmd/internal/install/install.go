@@ -43,8 +43,10 @@ type Installer struct {
 	Root fs.FS
 	// Upstream is the base URL of the places where CPython is published, asked after the mirrors.
 	Upstream string
-	Cache    *fetch.Cache
-	Reporter Reporter
+	// KeyServer is the base URL below which OpenPGP keys lie by fingerprint.
+	KeyServer string
+	Cache     *fetch.Cache
+	Reporter  Reporter
 	// Environ is the caller's environment, of which a build gets only the compiler and its flags.
 	Environ []string
 }
@@ -60,6 +62,9 @@ type Options struct {
 	Source, SHA256 string
 	// Mirrors are base URLs laid out like python.org/ftp/python/, tried first.
 	Mirrors []string
+	// Signature is the policy, one of SignaturePolicies. TrustedRoot and Keyring are files that take the place of Sigstore's public
+	// instance and of every other source of OpenPGP keys.
+	Signature, TrustedRoot, Keyring string
 	// Jobs is how many compilers may run at once; 0 means as many as the machine can take.
 	Jobs int
 	// Force builds again what is there already.
@@ -117,7 +122,11 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 	}
 	defer func() { err = errors.Join(err, target.Unlock()) }()
 
-	tarball, err := in.fetch(ctx, version, sources)
+	tarball, err := in.fetch(ctx, rel, sources)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := in.authenticate(ctx, rel, o, tarball, sources)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +160,7 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 	if err != nil {
 		return nil, err
 	}
+	manifest.Signature = signature
 	manifest.Archive = prefix.Archive{Name: tarball.Artifact.Name, SHA256: tarball.Artifact.SHA256, Size: tarball.Artifact.Size, Source: tarball.Source, Proof: proof(rel, tarball)}
 
 	done = in.Reporter.Step(version, "commit")

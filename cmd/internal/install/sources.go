@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"pybuild/build/prefix"
 	"pybuild/fetch"
 	"pybuild/fetch/apt"
 	"pybuild/recipes"
@@ -30,23 +31,36 @@ func (in *Installer) sources(rel *recipes.Selection, o Options) ([]fetch.Source,
 	}
 	var sources []fetch.Source
 	for _, base := range append(slices.Clone(o.Mirrors), in.Upstream) {
-		for _, a := range rel.Archives {
+		archives := rel.Archives
+		if strings.HasPrefix(base, "file://") {
+			// Where nothing is transferred, the larger archive is the faster one: gzip unpacks in a third of the time of xz.
+			archives = slices.Clone(archives)
+			slices.Reverse(archives)
+		}
+		for _, a := range archives {
 			sources = append(sources, fetch.Source{URL: strings.TrimSuffix(base, "/") + "/" + a.Path, Artifact: artifact(a)})
 		}
 	}
+	for _, base := range in.pools() {
+		for _, a := range rel.Archives {
+			if path := in.Host.Platform.PoolPath(rel.Release, a); path != "" {
+				sources = append(sources, fetch.Source{URL: base + "/" + path, Artifact: artifact(a)})
+			}
+		}
+	}
+	return sources, nil
+}
+
+// pools are the base URLs of the distribution's mirrors, as the machine's package manager knows them.
+func (in *Installer) pools() []string {
 	if in.Host.Platform == nil || in.Host.Platform.Pool == "" {
-		return sources, nil
+		return nil
 	}
 	bases, err := apt.BaseURIs(in.Root)
 	if err != nil {
 		in.Reporter.Warn(fmt.Sprintf("the distribution's pool cannot be asked: %v", err))
 	}
-	for _, base := range bases {
-		for _, a := range rel.Archives {
-			sources = append(sources, fetch.Source{URL: base + "/" + in.Host.Platform.PoolPath(rel.Release, a), Artifact: artifact(a)})
-		}
-	}
-	return sources, nil
+	return bases
 }
 
 func artifact(a recipes.Archive) fetch.Artifact {
@@ -129,16 +143,22 @@ func digestOf(name string) (digest string, err error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Fetch downloads and verifies the archive of a release into the cache.
-func (in *Installer) Fetch(ctx context.Context, rel *recipes.Selection, o Options) (*fetch.File, error) {
+// Fetch downloads and verifies the archive of a release, and its signature, into the cache.
+func (in *Installer) Fetch(ctx context.Context, rel *recipes.Selection, o Options) (*fetch.File, prefix.Signature, error) {
 	sources, err := in.sources(rel, o)
 	if err != nil {
-		return nil, err
+		return nil, prefix.Signature{}, err
 	}
-	return in.fetch(ctx, rel.String(), sources)
+	file, err := in.fetch(ctx, rel, sources)
+	if err != nil {
+		return nil, prefix.Signature{}, err
+	}
+	signature, err := in.authenticate(ctx, rel, o, file, sources)
+	return file, signature, err
 }
 
-func (in *Installer) fetch(ctx context.Context, version string, sources []fetch.Source) (*fetch.File, error) {
+func (in *Installer) fetch(ctx context.Context, rel *recipes.Selection, sources []fetch.Source) (*fetch.File, error) {
+	version := rel.String()
 	done := in.Reporter.Step(version, "fetch")
 	file, err := in.Cache.Get(ctx, fetch.Request{
 		Sources: sources,
@@ -151,12 +171,48 @@ func (in *Installer) fetch(ctx context.Context, version string, sources []fetch.
 		Progress: in.Reporter.Progress,
 		Skipped:  func(a fetch.Attempt) { in.Reporter.Warn(fmt.Sprintf("skipped %s: %v", a.URL, a.Err)) },
 	})
+	if nowhere, ok := errors.AsType[*fetch.SourcesError](err); ok && !nowhere.Refused() {
+		err = &NowhereError{Version: version, Others: in.inPool(ctx, rel), Err: nowhere}
+	}
 	done(err)
 	if err != nil {
 		return nil, err
 	}
 	in.Reporter.Detail(fmt.Sprintf("%s: size and SHA-256 are right (%s)", file.Artifact.Name, file.Artifact.SHA256))
 	return file, nil
+}
+
+// NowhereError says that no source has the archive of a release.
+type NowhereError struct {
+	Version string
+	// Others are releases of the same series that the distribution's pool has, newest first.
+	Others []string
+	Err    *fetch.SourcesError
+}
+
+func (e *NowhereError) Error() string { return e.Err.Error() }
+func (e *NowhereError) Unwrap() error { return e.Err }
+
+// inPool asks the distribution's pools which releases of the series they have. A pool that cannot be reached has none.
+func (in *Installer) inPool(ctx context.Context, rel *recipes.Selection) []string {
+	var found []string
+	for _, base := range in.pools() {
+		for _, r := range rel.Series.Releases {
+			for _, a := range r.Archives {
+				path := in.Host.Platform.PoolPath(r, a)
+				if path == "" || slices.Contains(found, r.Version.String()) {
+					continue
+				}
+				switch there, err := in.Cache.Exists(ctx, base+"/"+path); {
+				case there:
+					found = append(found, r.Version.String())
+				case err != nil:
+					return found
+				}
+			}
+		}
+	}
+	return found
 }
 
 // check is the policy: what an archive must be before it is used.
@@ -167,12 +223,15 @@ func check(a fetch.Artifact, f *os.File) error {
 	return verify.All(verify.Size(a.Size), verify.SHA256(a.SHA256))(f)
 }
 
-// proof is how the catalogue's digest of this archive was proven, "given" for one that the user vouched for.
+// proofGiven is the proof of a digest that only the user vouches for.
+const proofGiven = "given"
+
+// proof is how the catalogue's digest of this archive was proven.
 func proof(rel *recipes.Selection, file *fetch.File) string {
 	for _, a := range rel.Archives {
 		if a.SHA256 == file.Artifact.SHA256 {
 			return a.Proof
 		}
 	}
-	return "given"
+	return proofGiven
 }
