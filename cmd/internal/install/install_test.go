@@ -72,7 +72,7 @@ func TestSources(t *testing.T) {
 			[]string{Upstream + name + ".tar.xz", Upstream + name + ".tgz"}},
 		{"mirrors, upstream, pool", debian, Options{Mirrors: []string{"https://m.example/python/", "file:///srv/python"}}, []string{
 			"https://m.example/python/" + name + ".tar.xz", "https://m.example/python/" + name + ".tgz",
-			"file:///srv/python/" + name + ".tar.xz", "file:///srv/python/" + name + ".tgz",
+			"file:///srv/python/" + name + ".tgz", "file:///srv/python/" + name + ".tar.xz",
 			Upstream + name + ".tar.xz", Upstream + name + ".tgz",
 			"https://mirror.example/debian" + pool + "xz", "https://mirror.example/debian" + pool + "gz",
 			"https://mirror.example/security" + pool + "xz", "https://mirror.example/security" + pool + "gz",
