@@ -51,6 +51,7 @@ func TestMain(m *testing.M) {
 //	$MIRROR         a mirror of python.org, of which package fetchtest says how it breaks; the program takes it for python.org
 //	$SIGNED         recipes whose releases are signed, for PYBUILD_TEST_RECIPES
 //	$TRUSTED        the trusted root of the Sigstore instance that did it
+//	$KEY            the path on the mirror of the OpenPGP key that did it too
 //	$REAL           the recipes whose parts are the real ones, for PYBUILD_TEST_RECIPES
 //
 // and the commands of commands_test.go.
@@ -109,7 +110,7 @@ func setUp(e *testscript.Env, world *fakeWorld) error {
 	}
 	for _, v := range [][2]string{
 		{recipesVar, filepath.Join(world.recipes, "fake")}, {"REAL", filepath.Join(world.recipes, "real")}, {"SIGNED", filepath.Join(world.recipes, "signed")},
-		{"TRUSTED", world.trusted}, {keysVar, server.URL + "/keys/"}, {"PYBUILD_DATA", filepath.Join(e.WorkDir, "data")}, {rootVar, filepath.Join(e.WorkDir, "root")},
+		{"TRUSTED", world.trusted}, {"KEY", "/keys/" + fingerprint(world.signers.key)}, {keysVar, server.URL + "/keys/"}, {"PYBUILD_DATA", filepath.Join(e.WorkDir, "data")}, {rootVar, filepath.Join(e.WorkDir, "root")},
 
 		{upstreamVar, server.URL}, {"MIRROR", server.URL}, {"PREFIX", prefix}, {"PYBUILD_CACHE", filepath.Join(e.WorkDir, "cache")},
 		{"GORACE", "atexit_sleep_ms=0"}, // or every program that the race detector watches takes a second to end

@@ -53,10 +53,10 @@ func cacheFor(t testing.TB) string {
 
 // event is the union of what pybuild writes with --json.
 type event struct {
-	Event, Version, Step, State, Message, Executable, Marker, Manifest string
-	Seconds                                                            float64
-	Already                                                            bool
-	Parts                                                              map[string]string
+	Event, Version, Step, State, Message, Executable, Marker, Manifest, Path string
+	Seconds                                                                  float64
+	Already                                                                  bool
+	Parts                                                                    map[string]string
 }
 
 // pybuild runs the program with --json and returns its last event, which must be want.

@@ -58,6 +58,7 @@ type signedRelease struct {
 //	3.13.5/Python-3.13.5.tar.xz.sigstore.wrongkey  a good bundle, but mallory's; and so on
 //	given/Python-3.13.5.tar.xz                     an archive that no recipe knows, signed
 //	keys/FINGERPRINT                               the key
+//	3.13.6/Python-3.13.6.tgz                       a release that no recipe knows, but the API in api/
 //	debian/…/python3.12_3.12.2-2.debian.tar.xz     the packaging, with the key
 func (w *fakeWorld) sign(t testing.TB) map[string]string {
 	t.Helper()
@@ -68,6 +69,15 @@ func (w *fakeWorld) sign(t testing.TB) map[string]string {
 	write(t, filepath.Join(w.mirror, "given/Python-3.13.5.tar.xz"),
 		compress(newXZ, sourceTar("3.13.5", entry{tar.Header{Name: "Lib/given.py", Typeflag: tar.TypeReg}, nil})))
 	w.signFile(t, "given/Python-3.13.5.tar.xz")
+	write(t, filepath.Join(w.mirror, "3.13.6/Python-3.13.6.tgz"), goodGZ("3.13.6"))
+	announced := w.signFile(t, "3.13.6/Python-3.13.6.tgz")
+	// The mirror does not care for queries and slashes at the end.
+	write(t, filepath.Join(w.mirror, "api/v2/downloads/release"), []byte(`[
+		{"name": "Python 3.13.6", "version": 3, "is_published": true, "release_date": "2025-08-06T16:00:00Z", "resource_uri": "https://www.python.org/api/v2/downloads/release/1042/"},
+		{"name": "Python 3.13.5", "version": 3, "is_published": true, "release_date": "2025-06-11T16:00:00Z", "resource_uri": "https://www.python.org/api/v2/downloads/release/1037/"},
+		{"name": "Python install manager 25.0", "version": 100, "is_published": true, "resource_uri": "https://www.python.org/api/v2/downloads/release/1041/"}]`))
+	write(t, filepath.Join(w.mirror, "api/v2/downloads/release_file"), fmt.Appendf(nil,
+		`[{"url": "https://www.python.org/ftp/python/3.13.6/Python-3.13.6.tgz", "sha256_sum": %q, "filesize": %d}]`, digest(announced), len(announced)))
 	pool := "debian/pool/main/p/python3.12/python3.12_3.12.2"
 	write(t, filepath.Join(w.mirror, pool+"-2.debian.tar.xz"), packaging(public(w.signers.key)))
 

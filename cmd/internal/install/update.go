@@ -63,7 +63,7 @@ const (
 // Update asks python.org which releases there are, and writes those that are new to dir, as recipes. base is the catalogue
 // without dir. A release is added only if a bundle of its series' pinned signer proves each digest; nothing known changes.
 func (in *Installer) Update(ctx context.Context, base *recipes.Catalogue, dir string, o Options) (*Update, error) {
-	api := strings.TrimSuffix(in.Upstream, "ftp/python/") + "api/v2/downloads/"
+	api := strings.TrimSuffix(strings.TrimSuffix(in.Upstream, "/"), "/ftp/python") + "/api/v2/downloads/"
 	var list []announcement
 	if err := in.ask(ctx, api+"release/", "releases", &list); err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (in *Installer) Update(ctx context.Context, base *recipes.Catalogue, dir st
 		case series == nil && version.Compare(in.Catalogue.Series[0].Releases[0].Version) > 0:
 			u.Skipped = append(u.Skipped, Skipped{Version: version.String(), Reason: "its series is newer than this pybuild, which does not know who signs it"})
 			continue
-		case series == nil, series.Release(version) != nil:
+		case series == nil, series.Release(version) != nil, slices.ContainsFunc(u.Added, func(r *recipes.Release) bool { return r.Version == version }):
 			continue // older than all that pybuild builds, or known
 		case !version.IsFinal() && series != in.Catalogue.Series[0] && series.Newest() != nil:
 			continue // a pre-release of what has been released
@@ -91,6 +91,9 @@ func (in *Installer) Update(ctx context.Context, base *recipes.Catalogue, dir st
 		release, err := in.examine(ctx, root, api, a, version, series)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
+		}
+		if err == nil {
+			err = in.fresh(release, u.Added)
 		}
 		if err != nil {
 			_, wrong := errors.AsType[*sigstore.RefusedError](err)
@@ -141,7 +144,7 @@ func (in *Installer) examine(ctx context.Context, root *sigstore.Root, api strin
 		if i < 0 || !isDigest(strings.ToLower(files[i].SHA256)) {
 			continue
 		}
-		archive.SHA256, archive.Size, archive.Proof = strings.ToLower(files[i].SHA256), files[i].Size, recipes.ProofSignature
+		archive.SHA256, archive.Size, archive.Proof = strings.ToLower(files[i].SHA256), max(0, files[i].Size), recipes.ProofSignature
 		var facts *sigstore.Facts
 		_, _, err := in.Cache.Small(ctx, fetch.SmallRequest{
 			URLs:    []string{strings.TrimSuffix(in.Upstream, "/") + "/" + archive.Path + ".sigstore"},
@@ -162,6 +165,35 @@ func (in *Installer) examine(ctx context.Context, root *sigstore.Root, api strin
 		return nil, errors.New("python.org gives no digest for it")
 	}
 	return release, nil
+}
+
+// fresh refuses a release with an archive of another one, and one that was signed before a release that it follows. A bundle signs
+// a digest and no name, so an old archive, or one of a pre-release that the catalogue leaves out, could be announced under a new name.
+func (in *Installer) fresh(r *recipes.Release, added []*recipes.Release) error {
+	digests := map[string]recipes.Version{}
+	for _, other := range added {
+		for _, a := range other.Archives {
+			digests[a.SHA256] = other.Version
+		}
+	}
+	for _, a := range r.Archives {
+		version, there := digests[a.SHA256]
+		if known, _ := in.Catalogue.ArchiveByDigest(a.SHA256); known != nil {
+			version, there = known.Version, true
+		}
+		if there {
+			return fmt.Errorf("python.org gives %s the digest of an archive of %s", a.Name, version)
+		}
+		for _, older := range r.Series.Releases {
+			if older.Version.Compare(r.Version) < 0 && slices.ContainsFunc(older.Archives, func(b recipes.Archive) bool {
+				return b.Sigstore != nil && b.Sigstore.Time.After(a.Sigstore.Time)
+			}) {
+				return fmt.Errorf("%s was signed before %s, which it follows", a.Name, older.Version)
+			}
+		}
+		digests[a.SHA256] = r.Version
+	}
+	return nil
 }
 
 func isDay(s string) bool {
