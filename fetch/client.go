@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -43,7 +42,7 @@ func newClient(t timeouts) *http.Client {
 		Transport: &transport{
 			stall: t.stall,
 			base: &http.Transport{
-				Proxy:                 proxy,
+				Proxy:                 http.ProxyFromEnvironment,
 				DialContext:           (&net.Dialer{Timeout: t.connect}).DialContext,
 				TLSHandshakeTimeout:   t.tls,
 				ResponseHeaderTimeout: t.header,
@@ -54,16 +53,6 @@ func newClient(t timeouts) *http.Client {
 			},
 		},
 	}
-}
-
-// proxy is the environment's proxy. The error of a bad one would show it, with
-// its password.
-func proxy(req *http.Request) (*url.URL, error) {
-	u, err := http.ProxyFromEnvironment(req)
-	if err != nil {
-		return nil, ErrProxy
-	}
-	return u, nil
 }
 
 func checkRedirect(req *http.Request, via []*http.Request) error {

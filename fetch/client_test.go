@@ -153,6 +153,39 @@ func TestSecureStaysSecure(t *testing.T) {
 	}
 }
 
+// A redirect may name credentials of its own; over http they would be for everybody.
+func TestRedirectWithCredentials(t *testing.T) {
+	_, mirror := newMirror(t)
+	secure := tlsServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(content) }))
+	tests := []struct {
+		to   string
+		want string
+	}{
+		{mirror + "/" + file, ""},
+		{strings.Replace(secure.URL, "https://", "https://user:s3cret@", 1), ""},
+		{strings.Replace(mirror, "http://", "http://user:s3cret@", 1) + "/" + file,
+			"redirect to " + mirror + "/" + file + ": credentials in a URL that is not encrypted"},
+	}
+	for _, tt := range tests {
+		srv, _ := count(t, http.RedirectHandler(tt.to, http.StatusFound))
+		c := newCache(t)
+		trust(c, secure)
+		f, err := c.Get(t.Context(), from(srv))
+		if tt.want == "" {
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			checkFile(t, c, f, srv)
+			continue
+		}
+		if want := "no source has it:\n" + srv + ": " + tt.want; err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %v", err, want)
+		}
+		checkTree(t, c.Dir)
+	}
+}
+
 // A server that calls a .tgz "gzip" must not have it unpacked on the way.
 func TestContentEncodingIsLeftAlone(t *testing.T) {
 	srv, _ := count(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -185,6 +218,7 @@ func TestClientTimeouts(t *testing.T) {
 // A reader that takes longer than the stall time-out between two reads is not
 // stalled.
 func TestSlowReaderIsNoStall(t *testing.T) {
+	t.Parallel()
 	_, mirror := newMirror(t)
 	c := newCache(t)
 	wait(t, c, short)

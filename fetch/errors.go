@@ -29,9 +29,6 @@ var (
 	ErrPlainCredentials = errors.New("credentials in a URL that is not encrypted")
 	// ErrNotRegular refuses a directory, link or device where a file should be.
 	ErrNotRegular = errors.New("not a regular file")
-	// ErrProxy says that the proxy setting of the environment is not a URL. The
-	// setting itself is not shown: it may hold a password.
-	ErrProxy = errors.New("the proxy setting is not a URL")
 	// ErrBusy says that an entry of the cache is in use by another process.
 	ErrBusy = errors.New("in use by another process")
 )
@@ -172,7 +169,11 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("status %d %s", e.Code, http.StatusText(e.Code)))
+	s := strings.TrimSpace(fmt.Sprintf("status %d %s", e.Code, http.StatusText(e.Code)))
+	if e.RetryAfter > maxRetryAfter {
+		s += fmt.Sprintf(", asks for a pause of %v", e.RetryAfter.Round(time.Second))
+	}
+	return s
 }
 
 // Is makes an absence one.

@@ -203,14 +203,22 @@ func (p *partial) commit() error {
 // end closes the file. If it has no final name it is removed, unless it can be of
 // use, or was only looked at.
 func (p *partial) end(useful bool) error {
-	switch {
-	case p.named, !p.begun, useful && p.mark != (mark{}):
-		if p.file != nil {
-			p.file.Close() // synced if it matters
-		}
-		return nil
+	if p.begun && !p.named && !(useful && p.continuable()) {
+		return p.drop()
 	}
-	return p.drop()
+	if p.file != nil {
+		p.file.Close() // synced if it matters
+	}
+	return nil
+}
+
+// continuable reports whether partial will find something.
+func (p *partial) continuable() bool {
+	if p.file == nil || p.mark == (mark{}) {
+		return false
+	}
+	info, err := p.file.Stat()
+	return err == nil && info.Size() > 0
 }
 
 func (p *partial) failure(err error) error {

@@ -17,6 +17,8 @@ import (
 
 // A ledger is what a server was asked for, and how much it sent.
 type ledger struct {
+	open sync.WaitGroup // requests under way
+
 	mu     sync.Mutex
 	ranges []string // of each request; "" = all
 	ifs    []string // the condition of each
@@ -29,7 +31,10 @@ func (l *ledger) asked() []string {
 	return slices.Clone(l.ranges)
 }
 
+// served waits for the end of all requests: a client may have its bytes before
+// they are written down.
 func (l *ledger) served() int64 {
+	l.open.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.bytes
@@ -41,6 +46,8 @@ func keepLedger(t *testing.T, h http.Handler, edit func(http.Header)) (srvURL st
 	t.Helper()
 	l = new(ledger)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l.open.Add(1)
+		defer l.open.Done()
 		l.mu.Lock()
 		l.ranges = append(l.ranges, strings.TrimPrefix(r.Header.Get("Range"), "bytes="))
 		l.ifs = append(l.ifs, r.Header.Get("If-Range"))
@@ -84,6 +91,7 @@ func (e *entry) Write(b []byte) (int, error) {
 
 // One server a row, which breaks off and is asked again within one Get.
 func TestContinue(t *testing.T) {
+	t.Parallel()
 	dir, _ := newMirror(t)
 	size := int64(len(content))
 	half := size / 2
@@ -124,10 +132,11 @@ func TestContinue(t *testing.T) {
 		{"/brokenx1/html/", nil, []string{"", rest}, half + 92, "a web page instead of the file", true},
 		{"/brokenx1/flip/", nil, []string{"", rest}, half + size, "refused: wrong digest", false},
 	}
+	g := &group{t: t}
+	defer g.wg.Wait()
 	for _, tt := range tests {
 		for _, known := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s known size %t", tt.path, known), func(t *testing.T) {
-				t.Parallel()
+			g.run(fmt.Sprintf("%s known size %t", tt.path, known), tt.path, func(t *testing.T) {
 				srv, l := keepLedger(t, fetchtest.Handler(dir), tt.edit)
 				c := newCache(t)
 				if hangs(tt.path) {
@@ -205,6 +214,7 @@ func TestBadInBothWays(t *testing.T) {
 
 // What one Get left, a later one continues, wherever it is told to look.
 func TestContinueLater(t *testing.T) {
+	t.Parallel()
 	dir, _ := newMirror(t)
 	size := int64(len(content))
 	other := t.TempDir() // the same bytes, of another time
@@ -261,8 +271,28 @@ func TestContinueLater(t *testing.T) {
 	})
 }
 
+// Of a file of which nothing has come, nothing is kept.
+func TestNothingIsNotKept(t *testing.T) {
+	dir := t.TempDir()
+	for text, left := range map[string]int{"x": 0, "xyz": 2} { // the mirror sends half, rounded down
+		a := Artifact{Name: "a.tgz", SHA256: digest([]byte(text)), Size: int64(len(text))}
+		write(t, filepath.Join(dir, a.Name), []byte(text))
+		c := newCache(t)
+		// In the first row, each of the tries brings nothing.
+		_, err := c.Get(t.Context(), Request{Sources: []Source{{fetchtest.Server(t, dir).URL + "/broken/" + a.Name, a}}, Check: checkDigest})
+		if !isA[*BrokenError](err) {
+			t.Errorf("got %v, want a *BrokenError", err)
+		}
+		entries, err := readDir(filepath.Join(c.Dir, "archives", a.SHA256))
+		if err != nil || len(entries) != left {
+			t.Errorf("%d bytes: got %v, %v", len(text), entries, err)
+		}
+	}
+}
+
 // What lies in the cache decides what is asked for, and never what is accepted.
 func TestKept(t *testing.T) {
+	t.Parallel()
 	dir, mirror := newMirror(t)
 	resp, err := http.Head(mirror + "/" + file)
 	if err != nil {
@@ -358,6 +388,7 @@ func TestKept(t *testing.T) {
 
 // Conditions are sent back as they came.
 func TestIfRange(t *testing.T) {
+	t.Parallel()
 	dir, _ := newMirror(t)
 	const date = "Sun, 06 Nov 1994 08:49:37 GMT"
 	for _, tt := range []struct{ etag, modified, want string }{

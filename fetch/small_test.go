@@ -49,6 +49,7 @@ func kept(key string) string { return filepath.Join("small", key) }
 
 // One fault a row: alone, then with a good source behind it, then from the cache.
 func TestSmallFaults(t *testing.T) {
+	t.Parallel()
 	dir, _ := newSigned(t)
 	if err := os.Mkdir(filepath.Join(dir, "dir"), 0o755); err != nil {
 		t.Fatal(err)
@@ -77,7 +78,7 @@ func TestSmallFaults(t *testing.T) {
 		{"/403/" + sig, "status 403 Forbidden", false, false},
 		{"/503-sig/" + sig, "status 503 Service Unavailable", false, false},
 		{"/503-sigx3/" + sig, "", false, false},
-		{"/retrylong/" + sig, "status 503 Service Unavailable", false, false},
+		{"/retrylong/" + sig, "status 503 Service Unavailable, asks for a pause of 1h0m0s", false, false},
 		{"/short/" + sig, fmt.Sprintf("broke off after %d of %d bytes: unexpected EOF", size/2, size), false, false},
 		{"/shortx3/" + sig, "", false, false},
 		{"/drop/" + sig, "broke off after 0 bytes: EOF", false, false},
@@ -94,9 +95,10 @@ func TestSmallFaults(t *testing.T) {
 		{"file://DIR/dir", "not a regular file", false, false},
 		{"http://user:s3cret@mirror.example/" + sig, "credentials in a URL that is not encrypted", false, false},
 	}
+	g := &group{t: t}
+	defer g.wg.Wait()
 	for _, tt := range tests {
-		t.Run(tt.url, func(t *testing.T) {
-			t.Parallel()
+		g.run(tt.url, tt.url, func(t *testing.T) {
 			c := newCache(t)
 			if hangs(tt.url) {
 				wait(t, c, short)
@@ -438,6 +440,7 @@ func TestSmallWithinCheck(t *testing.T) {
 }
 
 func TestOneSmallForMany(t *testing.T) {
+	t.Parallel()
 	dir, _ := newSigned(t)
 	srv, asked := count(t, fetchtest.Handler(dir))
 	first := newCache(t)

@@ -61,23 +61,8 @@ func Run(ctx context.Context, c Command) error {
 	if err != nil {
 		return &Error{Argv: c.Argv, Status: -1, Err: err}
 	}
-	cmd := exec.CommandContext(ctx, path, c.Argv[1:]...)
-	cmd.Args[0] = c.Argv[0]
-	cmd.Dir = c.Dir
-	cmd.Env = append([]string{}, c.Env...) // never nil: nil would inherit
-	cmd.Stdout, cmd.Stderr = c.Log, c.Log
-	if c.Stdout != nil {
-		cmd.Stdout = c.Stdout
-	}
-	cmd.WaitDelay = cmp.Or(c.Grace, DefaultGrace)
-	if c.Terminal {
-		cmd.Stdin = os.Stdin
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	} else {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		cmd.Cancel = func() error { return endGroup(cmd.Process.Pid) }
-	}
-	if err := cmd.Start(); err != nil {
+	cmd, err := start(ctx, path, c)
+	if err != nil {
 		return &Error{Argv: c.Argv, Status: -1, Err: err}
 	}
 	err = cmd.Wait()
@@ -95,6 +80,42 @@ func Run(ctx context.Context, c Command) error {
 		return &Error{Argv: c.Argv, Status: cmd.ProcessState.ExitCode(), Err: err}
 	}
 	return nil
+}
+
+// busyTries is how often a program is tried that the kernel says is being written.
+const busyTries = 6
+
+// start starts the command. A program that this process has just written and closed can be busy for a moment, because another
+// goroutine was forking a child at that time, which held the file open until it ran something else (golang.org/issue/22315).
+func start(ctx context.Context, path string, c Command) (cmd *exec.Cmd, err error) {
+	for try := range busyTries {
+		cmd = command(ctx, path, c)
+		if err = cmd.Start(); !errors.Is(err, syscall.ETXTBSY) {
+			break
+		}
+		time.Sleep(time.Millisecond << try)
+	}
+	return cmd, err
+}
+
+func command(ctx context.Context, path string, c Command) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path, c.Argv[1:]...)
+	cmd.Args[0] = c.Argv[0]
+	cmd.Dir = c.Dir
+	cmd.Env = append([]string{}, c.Env...) // never nil: nil would inherit
+	cmd.Stdout, cmd.Stderr = c.Log, c.Log
+	if c.Stdout != nil {
+		cmd.Stdout = c.Stdout
+	}
+	cmd.WaitDelay = cmp.Or(c.Grace, DefaultGrace)
+	if c.Terminal {
+		cmd.Stdin = os.Stdin
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	} else {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return endGroup(cmd.Process.Pid) }
+	}
+	return cmd
 }
 
 // endGroup asks every process of the group to end; one that is gone already is no error.

@@ -131,7 +131,7 @@ func explain(ctx context.Context, err error) failure {
 	case errors.As(err, &sources) && sources.Refused():
 		set(4, "not-verified", "what was served is not what CPython published, and nothing of it was kept; name another source with --mirror or --source")
 	case errors.As(err, &nowhere) && len(nowhere.Others) > 0:
-		set(5, "no-source", strings.Join(nowhere.Others, " and ")+" can be had from the distribution's pool: pybuild "+nowhere.Others[0])
+		set(5, "no-source", strings.Join(nowhere.Others, ", ")+" can be had from the distribution's pool: pybuild "+nowhere.Others[0])
 	case errors.As(err, &sources):
 		set(5, "no-source", "name a place that this machine can reach with --mirror URL, or a file with --source FILE")
 	case errors.As(err, &step):

@@ -49,7 +49,7 @@ func TestExplain(t *testing.T) {
 		{"no signature", &install.SignatureError{Archive: "a", Needed: "x", Err: &fetch.SourcesError{Attempts: []fetch.Attempt{away}}}, 4, "no-signature", "name a place that has it with --mirror"},
 		{"nowhere", &install.NowhereError{Version: "3.13.18", Err: &fetch.SourcesError{Attempts: []fetch.Attempt{away}}}, 5, "no-source", "name a place that this machine can reach"},
 		{"others in the pool", &install.NowhereError{Version: "3.13.18", Others: []string{"3.13.15", "3.13.5"}, Err: &fetch.SourcesError{Attempts: []fetch.Attempt{away}}}, 5, "no-source",
-			"3.13.15 and 3.13.5 can be had from the distribution's pool: pybuild 3.13.15"},
+			"3.13.15, 3.13.5 can be had from the distribution's pool: pybuild 3.13.15"},
 		{"archive", &unpack.RefusedError{Archive: "a", Reason: "is truncated"}, 4, "archive-refused", "nothing of the archive was used"},
 		{"bytes refused", &fetch.SourcesError{Attempts: []fetch.Attempt{away, refused}}, 4, "not-verified", "what was served is not"},
 		{"no source", &fetch.SourcesError{Attempts: []fetch.Attempt{away}}, 5, "no-source", "name a place that this machine can reach"},
