@@ -121,7 +121,7 @@ func setUp(e *testscript.Env, world *fakeWorld) error {
 	return nil
 }
 
-// condition knows [needs] (the host has what a real CPython needs), [root], [other-user] (pybuild can be run as one who may not write here) and [mount] (small file systems can be made).
+// condition knows [needs] (the host has what a real CPython needs), [root], [other-user] (pybuild can be run as one who may not write here) [mount] (small file systems can be made) and [terminal] (a terminal can be had).
 func condition(name string) (bool, error) {
 	switch name {
 	case "root":
@@ -132,6 +132,12 @@ func condition(name string) (bool, error) {
 		}
 		_, err := exec.LookPath("setpriv")
 		return err == nil, nil
+	case "terminal": // a container may have none to give
+		f, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+		if err != nil {
+			return false, nil
+		}
+		return true, f.Close()
 	case "mount":
 		return canMount(), nil
 	case "needs":
