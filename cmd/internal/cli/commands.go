@@ -269,14 +269,7 @@ func (a *app) fetchCommand() *cobra.Command {
 		Short: "Download and verify archives into the cache, and print their paths",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			releases, err := a.resolve(cmd, args)
-			if err != nil {
-				return err
-			}
-			if err := f.check(cmd, len(releases)); err != nil {
-				return err
-			}
-			in, err := a.installer(f.offline)
+			releases, in, err := a.named(cmd, args, &f)
 			if err != nil {
 				return err
 			}

@@ -90,6 +90,19 @@ func (f *sourceFlags) apply(o *install.Options) {
 	o.Signature, o.TrustedRoot, o.Keyring = f.signature, f.trustedRoot, f.keyring
 }
 
+// named turns arguments and source flags into the releases that are asked for and the installer that can get them.
+func (a *app) named(cmd *cobra.Command, args []string, f *sourceFlags) ([]*recipes.Selection, *install.Installer, error) {
+	releases, err := a.resolve(cmd, args)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := f.check(cmd, len(releases)); err != nil {
+		return nil, nil, err
+	}
+	in, err := a.installer(f.offline)
+	return releases, in, err
+}
+
 // installFlags are the flags of the main command.
 type installFlags struct {
 	sourceFlags
@@ -151,14 +164,7 @@ func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) error 
 	if len(args) == 0 {
 		return &UsageError{Message: "no version named", Hints: []string{"for example `pybuild 3.13`; `pybuild list` shows the versions, `pybuild --help` the rest"}}
 	}
-	releases, err := a.resolve(cmd, args)
-	if err != nil {
-		return err
-	}
-	if err := f.check(cmd, len(releases)); err != nil {
-		return err
-	}
-	in, err := a.installer(f.offline)
+	releases, in, err := a.named(cmd, args, &f.sourceFlags)
 	if err != nil {
 		return err
 	}

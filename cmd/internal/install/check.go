@@ -36,7 +36,7 @@ func (in *Installer) check(ctx context.Context, rel *recipes.Selection, o Option
 			err = errors.Join(err, locked.Unlock())
 		}
 	}()
-	if err := prefix.Conflicts(o.Prefix, claim(rel)); err != nil {
+	if err := locked.Conflicts(claim(rel)); err != nil {
 		return nil, nil, err
 	}
 	if found, err = in.Provide(ctx, rel, o); err != nil {
