@@ -62,11 +62,18 @@ headers = ["rpc/rpc.h"]
 symbol = "yp_match"
 
 [[part]]
+name = "core"
+tier = "core"
+summary = "the rest"
+extensions = ["math", { name = "_sha2", since = "3.12" }, { name = "_sha256", until = "3.11" }, { name = "_zstd", until = "3.13" }]
+
+[[part]]
 name = "zstd"
 tier = "required"
 summary = "Zstandard"
 since = "3.14"
-modules = ["compression.zstd"]
+extensions = ["_zstd"]
+modules = ["compression.zstd", { name = "compression.zstd.more", since = "3.15" }]
 
 [[part]]
 name = "tests"
@@ -79,6 +86,7 @@ ids = ["debian", "ubuntu"]
 refresh = ["apt-get", "update"]
 install = ["apt-get", "install", "--yes"]
 environment = ["DEBIAN_FRONTEND=noninteractive"]
+busy = 'Could not get lock'
 pool = "pool/main/p/python{series}/python{series}_{version}.orig.tar.{compression}"
 
 [packages]
@@ -86,6 +94,21 @@ make = ["make"]
 certificates = ["ca-certificates"]
 ssl = ["libssl-dev"]
 nis = []
+
+[[variant]]
+ids = ["debian"]
+since = "11"
+packages = { nis = ["libnsl-dev"] }
+
+[[variant]]
+ids = ["debian"]
+until = "10"
+absent = ["ssl"]
+says = "too old"
+
+[[source]]
+at = "control of Debian's python3.13"
+packages = ["make", "ca-certificates", "libssl-dev", "libnsl-dev"]
 `
 	smallAlpine = `
 name = "alpine"
@@ -97,6 +120,45 @@ make = ["make"]
 certificates = ["ca-certificates"]
 ssl = ["openssl-dev"]
 nis = ["libnsl-dev"]
+
+[[source]]
+at = "APKBUILD"
+packages = ["make", "ca-certificates", "openssl-dev", "libnsl-dev"]
+`
+	smallQuirks = `
+[[quirk]]
+name = "stack"
+with = ["musl"]
+cflags = ["-DSTACK=1"]
+says = "a larger stack"
+source = "made up"
+
+[[quirk]]
+name = "training"
+cpython = ">= 3.10, < 3.15"
+with = ["musl", "gcc >= 14, < 15", "clang < 12"]
+profile = ["release"]
+without = ["--enable-optimizations"]
+ldflags = ["-Wl,-s"]
+configure_args = ["--with-it"]
+says = "no training"
+source = "made up"
+
+[[quirk]]
+name = "too-new"
+cpython = ">= 3.15"
+with = ["glibc < 2.17"]
+refuse = true
+says = "needs a newer C library"
+source = "made up"
+`
+	smallFailures = `
+[[failure]]
+name = "out-of-memory"
+pattern = '^cc1?: Killed'
+summary = "memory ran out"
+remedy = "--jobs 1"
+source = "made"
 `
 	smallProfiles = `
 [[profile]]
@@ -104,6 +166,8 @@ name = "release"
 summary = "optimised"
 configure_args = ["--enable-optimizations"]
 cflags = ["-g0"]
+disk = 700
+memory = 500
 `
 	smallKeys     = "openpgp = [\"A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0\"]\n"
 	smallIdentity = "sigstore = { identity = \"a@example.org\", issuer = \"https://accounts.example\" }\n"
@@ -142,6 +206,8 @@ func smallFiles() map[string]string {
 	return map[string]string{
 		"parts.toml":            smallParts,
 		"profiles.toml":         smallProfiles,
+		"quirks.toml":           smallQuirks,
+		"failures.toml":         smallFailures,
 		"platforms/debian.toml": smallDebian,
 		"platforms/alpine.toml": smallAlpine,
 		"cpython/3.9.toml":      smallSeries("3.9", "3.9.25", "3.9.0"),
@@ -179,6 +245,8 @@ func TestLoadRefuses(t *testing.T) {
 		parts = "parts.toml"
 		deb   = "platforms/debian.toml"
 		prof  = "profiles.toml"
+		quirk = "quirks.toml"
+		fail  = "failures.toml"
 	)
 	a0, d5 := strings.Repeat("A0", 20), digestOf("3.13.5.tar.xz")
 	p18 := smallProofs("3.13.18")
@@ -238,12 +306,20 @@ func TestLoadRefuses(t *testing.T) {
 		{"tool name", parts, `"make"`, `"Make"`, `"make"`, `recipe parts.toml: tool Make: name "Make" is not lower-case letters, digits and hyphens`},
 		{"tool and part", parts, `name = "tests"`, `name = "make"`, `name = "suite"`, `recipe parts.toml: part make: "make" is there twice`},
 		{"part key", parts, `modules = ["nis"]`, `module = ["nis"]`, `modules = []`, `recipe parts.toml: unknown key "part.module"`},
-		{"tier", parts, `"wanted"`, `"nice"`, `"required"`, `recipe parts.toml: part nis: tier "nice" is none of required, wanted, option`},
+		{"tier", parts, `"wanted"`, `"nice"`, `"required"`, `recipe parts.toml: part nis: tier "nice" is none of core, required, wanted, option`},
 		{"summary", parts, `"NIS"`, `""`, `"N"`, `recipe parts.toml: part nis: no summary`},
 		{"until", parts, `until = "3.12"`, `until = "3.12.1"`, `until = "3.11"`, `recipe parts.toml: part nis: "3.12.1" is not a series`},
 		{"span", parts, `until = "3.12"`, "since = \"3.10\"\nuntil = \"3.9\"", "since = \"3.9\"\nuntil = \"3.10\"", `recipe parts.toml: part nis: since 3.10 is after until 3.9`},
 		{"extension twice", parts, `extensions = ["nis"]`, `extensions = ["_ssl"]`, `extensions = ["_nis"]`, `recipe parts.toml: part nis: "_ssl" is there twice`},
 		{"module", parts, `modules = ["nis"]`, `modules = ["a b"]`, `modules = ["a.b"]`, `recipe parts.toml: part nis: modules: malformed "a b"`},
+		{"extension twice in a later series", parts, `"_zstd", until = "3.13"`, `"_zstd", until = "3.14"`, `"_zstd", until = "3.9"`, `recipe parts.toml: part zstd: "_zstd" is there twice`},
+		{"extension twice in one part", parts, `"math"`, `"_sha2"`, `{ name = "_sha2", until = "3.11" }`, `recipe parts.toml: part core: "_sha2" is there twice`},
+		{"extension's span", parts, `"_sha2", since = "3.12"`, `"_sha2", since = "3.12", until = "3.11"`, `"_sha2", since = "3.12", until = "3.12"`, `recipe parts.toml: part core: extensions: _sha2: since 3.12 is after until 3.11`},
+		{"extension's span in the part's", parts, `extensions = ["_zstd"]`, `extensions = [{ name = "_zstd", until = "3.13" }]`, `extensions = [{ name = "_zstd", until = "3.14" }]`, `recipe parts.toml: part zstd: extensions: _zstd: since 3.14 is after until 3.13`},
+		{"extension's series", parts, `"_sha2", since = "3.12"`, `"_sha2", since = "3.12.1"`, `"_sha2", since = "3.11"`, `recipe parts.toml: part core: extensions: _sha2: "3.12.1" is not a series`},
+		{"extension's name", parts, `"math"`, `"math.integer"`, `"math_integer"`, `recipe parts.toml: part core: extensions: malformed "math.integer"`},
+		{"extension without a name", parts, `name = "_sha2"`, `until = "3.13"`, `name = "_sha"`, `recipe parts.toml: part core: extensions: malformed ""`},
+		{"core with a probe", parts, `name = "nis"` + "\ntier = \"wanted\"", `name = "nis"` + "\ntier = \"core\"", `name = "nis"` + "\ntier = \"option\"", `recipe parts.toml: part nis: a core part with a probe`},
 		{"header", parts, `"tls.h"`, `"tls"`, `"t/tls.h"`, `recipe parts.toml: part ssl: probe 2: headers: malformed "tls"`},
 		{"no header", parts, `["tls.h"]`, `[]`, `["t.h"]`, `recipe parts.toml: part ssl: probe 2: no headers`},
 		{"symbol", parts, `"tls_new"`, `"tls_new()"`, `"tls_free"`, `recipe parts.toml: part ssl: probe 2: symbol: malformed "tls_new()"`},
@@ -259,11 +335,56 @@ func TestLoadRefuses(t *testing.T) {
 		{"environment", deb, `"DEBIAN_FRONTEND=noninteractive"`, `"QUIET"`, `"Q="`, `recipe platforms/debian.toml: environment: "QUIET" is not NAME=value`},
 		{"pool place-holder", deb, "{version}", "{release}", "{version}-1", `recipe platforms/debian.toml: pool: no {version}`},
 		{"pool escapes", deb, "pool/main", "../pool", "pool", `recipe platforms/debian.toml: pool: malformed "../pool/p/python{series}/python{series}_{version}.orig.tar.{compression}"`},
-		{"package key missing", deb, `ssl = ["libssl-dev"]`, "", `ssl = []`, `recipe platforms/debian.toml: packages: nothing about "ssl"`},
+		{"package key missing", deb, `make = ["make"]` + "\n", "", "make = ['make', 'libssl-dev']\n", `recipe platforms/debian.toml: packages: nothing about "make"`},
 		{"package key unknown", deb, `nis = []`, "nis = []\ntls = []", "nis = ['libnsl-dev']", `recipe platforms/debian.toml: packages: "tls" is not a tool, nor a part with a probe`},
 		{"part without probe", deb, `nis = []`, "nis = []\nzstd = []", "nis = [] # zstd", `recipe platforms/debian.toml: packages: "zstd" is not a tool, nor a part with a probe`},
-		{"option as package", deb, "libssl-dev", "--reinstall", "libssl1.1-dev", `recipe platforms/debian.toml: packages: ssl: malformed "--reinstall"`},
+		{"option as package", deb, `["libssl-dev"]`, `["--reinstall"]`, `["libssl-dev", "libssl-dev"]`, `recipe platforms/debian.toml: packages: ssl: malformed "--reinstall"`},
 
+		{"busy", deb, `'Could not get lock'`, `'lock('`, `'lock'`, "recipe platforms/debian.toml: busy: error parsing regexp: missing closing ): `lock(`"},
+		{"busy at everything", deb, `'Could not get lock'`, `'lock|'`, `'lock|$x'`, `recipe platforms/debian.toml: busy: "lock|" matches everything`},
+		{"absent", deb, `pool =`, "absent = ['tls']\npool =", "absent = ['nis']\npool =", `recipe platforms/debian.toml: absent: "tls" is not a tool, nor a part with a probe`},
+		{"absent and packages", deb, `pool =`, "absent = ['make']\npool =", "absent = []\npool =", `recipe platforms/debian.toml: packages: "make" is absent`},
+		{"variant's key", deb, `since = "11"`, `from = "11"`, `since = "12"`, `recipe platforms/debian.toml: unknown key "variant.from"`},
+		{"variant's id", deb, `ids = ["debian"]`, `ids = ["mint"]`, `ids = ["ubuntu"]`, `recipe platforms/debian.toml: variant 1: ids: "mint" is not an id of the platform`},
+		{"variant's since", deb, `since = "11"`, `since = "bookworm"`, `since = "11.0"`, `recipe platforms/debian.toml: variant 1: since "bookworm" is not numbers between dots`},
+		{"variant's until", deb, `until = "10"`, `until = "10."`, `until = "10.10"`, `recipe platforms/debian.toml: variant 2: until "10." is not numbers between dots`},
+		{"variant's span", deb, `since = "11"`, "since = '11'\nuntil = '10.4'", "since = '11.10'\nuntil = '11'", `recipe platforms/debian.toml: variant 1: since 11 is after until 10.4`},
+		{"variant's install", deb, `since = "11"`, `install = []`, `install = ["apt"]`, `recipe platforms/debian.toml: variant 1: no install`},
+		{"variant's refresh", deb, `since = "11"`, `refresh = [""]`, `refresh = []`, `recipe platforms/debian.toml: variant 1: refresh: "" is not one word`},
+		{"variant's environment", deb, `since = "11"`, `environment = ["A"]`, `environment = ["A=1"]`, `recipe platforms/debian.toml: variant 1: environment: "A" is not NAME=value`},
+		{"variant's need", deb, `packages = { nis`, `packages = { zstd`, `packages = { 'nis'`, `recipe platforms/debian.toml: variant 1: packages: "zstd" is not a tool, nor a part with a probe`},
+		{"variant's absent need", deb, `absent = ["ssl"]`, `absent = ["zstd"]`, `absent = ["ssl", "nis"]`, `recipe platforms/debian.toml: variant 2: absent: "zstd" is not a tool, nor a part with a probe`},
+		{"variant of nothing", deb, "absent = [\"ssl\"]\nsays = \"too old\"", "", `says = "too old"`, `recipe platforms/debian.toml: variant 2: nothing is different`},
+		{"source's place", deb, `at = "control of Debian's python3.13"`, "", `at = "control"`, `recipe platforms/debian.toml: source 1: no at`},
+		{"package without a source", deb, `, "libnsl-dev"]`, `]`, `, "libnsl-dev"] # all`, `recipe platforms/debian.toml: packages: no source has "libnsl-dev"`},
+		{"source of nothing", deb, `, "libnsl-dev"]`, `, "libnsl-dev", "x"]`, `, "libnsl-dev", "make"]`, `recipe platforms/debian.toml: source 1: "x" is in no packages`},
+
+		{"quirk's name", quirk, `"stack"`, `"training"`, `"stacks"`, `recipe quirks.toml: quirk training: "training" is there twice`},
+		{"quirk's condition", quirk, `">= 3.10, < 3.15"`, `"3.10"`, `"= 3.10"`, `recipe quirks.toml: quirk training: cpython: "3.10" is not a condition like >= 3.8`},
+		{"quirk's pre-release", quirk, `">= 3.10, < 3.15"`, `">= 3.10, < 3.15.0-rc1"`, `">= 3.10, < 3.15.1"`, `recipe quirks.toml: quirk training: cpython: "< 3.15.0-rc1" is not a condition like >= 3.8`},
+		{"quirk's compiler", quirk, `"clang < 12"`, `"icc < 12"`, `"gcc < 12"`, `recipe quirks.toml: quirk training: with: toolchain "icc" is none of gcc, clang, glibc, musl`},
+		{"quirk's compiler version", quirk, `"clang < 12"`, `"clang <12"`, `"clang"`, `recipe quirks.toml: quirk training: with: "<12" is not a condition like >= 3.8`},
+		{"quirk's musl version", quirk, `"clang < 12"`, `"musl < 1.2"`, `"glibc < 1.2"`, `recipe quirks.toml: quirk training: with: the version of musl is never known`},
+		{"quirk's profile", quirk, `profile = ["release"]`, `profile = ["fast"]`, `profile = []`, `recipe quirks.toml: quirk training: profile "fast" is none of release`},
+		{"quirk's argument", quirk, `"--enable-optimizations"`, `"--with-lto"`, "", `recipe quirks.toml: quirk training: without: "--with-lto" is no argument of a profile`},
+		{"quirk's flag", quirk, `"-DSTACK=1"`, `"-DSTACK=1 -g"`, `"-DSTACK=2"`, `recipe quirks.toml: quirk stack: cflags: "-DSTACK=1 -g" is not one word`},
+		{"quirk of nothing", quirk, `"-DSTACK=1"`, "", `"-g"`, `recipe quirks.toml: quirk stack: not either refused or built in another way`},
+		{"quirk refused and built", quirk, `refuse = true`, "refuse = true\ncflags = ['-g']", `cflags = ['-g']`, `recipe quirks.toml: quirk too-new: not either refused or built in another way`},
+		{"quirk's words", quirk, `"a larger stack"`, `""`, `"larger"`, `recipe quirks.toml: quirk stack: no says`},
+		{"quirk's source", quirk, `source = "made up"`, "", `source = "made"`, `recipe quirks.toml: quirk stack: no source`},
+		{"quirk's key", quirk, `refuse =`, `refused =`, `refuse  =`, `recipe quirks.toml: unknown key "quirk.refused"`},
+
+		{"failure twice", fail, smallFailures, smallFailures + smallFailures, smallFailures, `recipe failures.toml: failure out-of-memory: "out-of-memory" is there twice`},
+		{"failure's pattern", fail, `'^cc1?: Killed'`, `'(Killed'`, `'(Killed)'`, "recipe failures.toml: failure out-of-memory: pattern: error parsing regexp: missing closing ): `(Killed`"},
+		{"failure's any line", fail, `'^cc1?: Killed'`, `'.*'`, `'.+'`, `recipe failures.toml: failure out-of-memory: pattern: ".*" matches everything`},
+		{"failure without a pattern", fail, `'^cc1?: Killed'`, `''`, `'Killed'`, `recipe failures.toml: failure out-of-memory: no pattern`},
+		{"failure's summary", fail, `"memory ran out"`, `" "`, `"memory"`, `recipe failures.toml: failure out-of-memory: no summary`},
+		{"failure's remedy", fail, `"--jobs 1"`, `""`, `"wait"`, `recipe failures.toml: failure out-of-memory: no remedy`},
+		{"failure's source", fail, `"made"`, `""`, `"seen"`, `recipe failures.toml: failure out-of-memory: no source`},
+		{"failure's key", fail, `remedy`, `cure`, `'remedy'`, `recipe failures.toml: unknown key "failure.cure"`},
+
+		{"disk", prof, `disk = 700`, ``, `disk = 1`, `recipe profiles.toml: profile release: disk: 0 is not a number of MiB`},
+		{"memory", prof, `memory = 500`, `memory = -1`, `memory = 1`, `recipe profiles.toml: profile release: memory: -1 is not a number of MiB`},
 		{"profiles", prof, smallProfiles, "", smallProfiles + "\n", `recipe profiles.toml: no profile`},
 		{"profile twice", prof, smallProfiles, smallProfiles + smallProfiles, smallProfiles, `recipe profiles.toml: profile release: "release" is there twice`},
 		{"flag", prof, `"-g0"`, `"-g0 -O3"`, `"-O3"`, `recipe profiles.toml: profile release: cflags: "-g0 -O3" is not one word`},
@@ -302,7 +423,14 @@ func TestLoadNeedsFiles(t *testing.T) {
 			t.Errorf("without %s: %v, want %s", row.prefix, err, row.want)
 		}
 	}
-	loadSmall(t) // the twin: with all of them
+	loadSmall(t)                                                    // the twin: with all of them
+	for _, file := range []string{"quirks.toml", "failures.toml"} { // it may do without these
+		files := smallFiles()
+		delete(files, file)
+		if _, err := Load(fsOf(files)); err != nil {
+			t.Errorf("without %s: %v", file, err)
+		}
+	}
 }
 
 func TestLoadSyntax(t *testing.T) {
@@ -364,7 +492,7 @@ func TestArchives(t *testing.T) {
 // error. What loads answers and can be written down again; what extends has taken nothing away.
 func FuzzLoad(f *testing.F) {
 	for _, s := range []string{
-		smallParts, smallDebian, smallProfiles, smallSeries("3.13", "3.13.1", "3.13.0"), "", "x = 1", "[[release]]",
+		smallParts, smallDebian, smallProfiles, smallQuirks, smallFailures, smallSeries("3.13", "3.13.1", "3.13.0"), "", "x = 1", "[[release]]",
 		signed("3.13.19"), signed("3.13.1"), signed("3.13.1rc1"),
 		strings.Replace(signed("3.13.19"), "date", "signer = { identity = \"b@example.org\", issuer = \"https://b.example\" }\ndate", 1),
 	} {
@@ -373,6 +501,8 @@ func FuzzLoad(f *testing.F) {
 	base := map[string]string{
 		"parts.toml":            smallParts,
 		"profiles.toml":         smallProfiles,
+		"quirks.toml":           smallQuirks,
+		"failures.toml":         smallFailures,
 		"platforms/debian.toml": smallDebian,
 		"cpython/3.13.toml":     smallSeries("3.13", "3.13.1"),
 	}
@@ -393,9 +523,18 @@ func FuzzLoad(f *testing.F) {
 				}
 			}
 			c.PartsOf("3.13")
+			for _, p := range c.Platforms {
+				for _, version := range []string{"", "8", "13.4", "sid"} {
+					c.Platform(p.IDs[0], version).IsBusy("Could not get lock")
+				}
+			}
+			for _, f := range c.Failures {
+				f.Match("cc1: Killed")
+			}
 			for _, s := range c.Series {
 				for _, r := range s.Releases {
 					reread(t, r)
+					c.Quirks(r, Toolchain{"gcc", "14.2.0", "glibc", ""}, "release")
 				}
 			}
 		}

@@ -1,6 +1,7 @@
 package recipes
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 
 // How much a part matters.
 const (
+	TierCore     = "core"     // there in every build: needs nothing from the host, and cannot be left out
 	TierRequired = "required" // missing: the build does not start
 	TierWanted   = "wanted"   // missing: said, and the build goes on
 	TierOption   = "option"   // there only on request
@@ -18,12 +20,12 @@ const (
 // A Part is a piece of the standard library that can be there or not.
 type Part struct {
 	Name       string   `toml:"name"`
-	Tier       string   `toml:"tier"` // TierRequired, TierWanted or TierOption
+	Tier       string   `toml:"tier"` // TierCore, TierRequired, TierWanted or TierOption
 	Summary    string   `toml:"summary"`
 	Since      string   `toml:"since"`      // first series that has it; empty: all before Until
 	Until      string   `toml:"until"`      // last series that has it; empty: all from Since on
-	Extensions []string `toml:"extensions"` // extension modules built for it, as Modules/Setup.local calls them
-	Modules    []string `toml:"modules"`    // what must import afterwards
+	Extensions []Module `toml:"extensions"` // extension modules built for it, as Modules/Setup.local calls them
+	Modules    []Module `toml:"modules"`    // what must import afterwards; not said: the extensions
 	Probes     []*Probe `toml:"probe"`      // alternatives in order; none: the part needs nothing from the host
 }
 
@@ -71,8 +73,9 @@ func (c *Catalogue) Part(name string) (*Part, error) {
 	return nil, &UnknownNameError{Kind: "part", Name: name, Known: known}
 }
 
-// PartsOf returns the parts that a series has, as that series needs them: probes and minimums for other series are left out,
-// so that every one that is there counts. The parts are copies. There are none for what is not the name of a series.
+// PartsOf returns the parts that a series has, as that series needs them: extensions, modules, probes and minimums for other
+// series are left out, so that every one that is there counts. The parts are copies. There are none for what is not the name of
+// a series.
 func (c *Catalogue) PartsOf(series string) []*Part {
 	if _, ok := parseSeries(series); !ok {
 		return nil
@@ -83,7 +86,7 @@ func (c *Catalogue) PartsOf(series string) []*Part {
 			continue
 		}
 		part := *p
-		part.Probes = nil
+		part.Extensions, part.Modules, part.Probes = modulesOf(series, p.Extensions), modulesOf(series, p.Modules), nil
 		for _, q := range p.Probes {
 			if !within(series, q.Since, q.Until) {
 				continue
@@ -111,17 +114,22 @@ func (c *Catalogue) loadParts(fsys fs.FS) error {
 	if err := decode(fsys, file, &content); err != nil {
 		return err
 	}
-	names := make(map[string]bool)      // parts and tools: both are keys of a platform's packages
-	extensions := make(map[string]bool) // an extension belongs to one part
+	names := make(map[string]bool) // parts and tools: both are keys of a platform's packages
+	var extensions []Module        // of all parts before
 	for _, t := range content.Tool {
 		if err := firstError(t.check(), checkUnseen(names, t.Name)); err != nil {
 			return &FileError{file, entry("tool", t.Name), err}
 		}
 	}
 	for _, p := range content.Part {
+		if p.Modules == nil {
+			p.Modules = p.Extensions
+		}
 		err := firstError(p.check(), checkUnseen(names, p.Name))
 		for _, x := range p.Extensions {
-			err = firstError(err, checkUnseen(extensions, x))
+			x = p.during(x)
+			err = firstError(err, checkUnshared(extensions, x))
+			extensions = append(extensions, x)
 		}
 		if err != nil {
 			return &FileError{file, entry("part", p.Name), err}
@@ -154,12 +162,15 @@ func (t *Tool) check() error {
 func (p *Part) check() error {
 	err := firstError(
 		checkName(p.Name),
-		checkOneOf("tier", p.Tier, TierRequired, TierWanted, TierOption),
+		checkOneOf("tier", p.Tier, TierCore, TierRequired, TierWanted, TierOption),
 		checkText("summary", p.Summary),
 		checkSpan(p.Since, p.Until),
-		checkEach("extensions", p.Extensions, identifierPattern),
-		checkEach("modules", p.Modules, modulePattern),
+		p.checkModules("extensions", p.Extensions, identifierPattern),
+		p.checkModules("modules", p.Modules, modulePattern),
 	)
+	if err == nil && p.Tier == TierCore && len(p.Probes) > 0 {
+		err = errors.New("a core part with a probe")
+	}
 	for i, probe := range p.Probes {
 		if err == nil {
 			if err = probe.check(); err != nil {
@@ -168,6 +179,41 @@ func (p *Part) check() error {
 		}
 	}
 	return err
+}
+
+func (p *Part) checkModules(key string, modules []Module, pattern *regexp.Regexp) error {
+	for _, m := range modules {
+		if !pattern.MatchString(m.Name) {
+			return fmt.Errorf("%s: malformed %q", key, m.Name)
+		}
+		m = p.during(m)
+		if err := checkSpan(m.Since, m.Until); err != nil {
+			return fmt.Errorf("%s: %s: %w", key, m.Name, err)
+		}
+	}
+	return nil
+}
+
+// during returns the module with the span of the part where it has none of its own.
+func (p *Part) during(m Module) Module {
+	m.Since, m.Until = cmp.Or(m.Since, p.Since), cmp.Or(m.Until, p.Until)
+	return m
+}
+
+// checkUnshared refuses an extension that a series would have twice.
+func checkUnshared(seen []Module, m Module) error {
+	for _, other := range seen {
+		if other.Name == m.Name && overlap(other, m) {
+			return fmt.Errorf("%q is there twice", m.Name)
+		}
+	}
+	return nil
+}
+
+// overlap reports whether a series may have both; an absent end is open.
+func overlap(a, b Module) bool {
+	before := func(a, b Module) bool { return a.Until != "" && b.Since != "" && compareSeries(a.Until, b.Since) < 0 }
+	return !before(a, b) && !before(b, a)
 }
 
 func (p *Probe) check() error {

@@ -4,9 +4,11 @@
 // All of it is data: TOML files, embedded in the program, that this package reads, checks and answers questions about.
 //
 //	cpython/3.13.toml      one series: status, signers, and every release with the digests of its archives and their proofs
-//	parts.toml             the parts of the standard library that need something from the host, and the build tools
+//	parts.toml             the parts of the standard library, what they need from the host, and the build tools
 //	platforms/debian.toml  one family of distributions: how packages are installed, and what they are called
 //	profiles.toml          how an interpreter is compiled
+//	quirks.toml            what is different with some compilers and C libraries; may be missing
+//	failures.toml          what the log of a failed build says, and what helps; may be missing
 //
 // A new release is a stanza in one file, a new distribution a new file. Load refuses unknown keys, malformed or repeated
 // digests, proofs that are none, lists out of order and names without a counterpart, so a catalogue that loads is consistent.
@@ -31,7 +33,7 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-//go:embed cpython/*.toml platforms/*.toml parts.toml profiles.toml
+//go:embed cpython/*.toml platforms/*.toml *.toml
 var embedded embed.FS
 
 // A Catalogue is everything that the recipes say. Nothing in it refers to the host. Only Extend changes it; otherwise it may be
@@ -42,6 +44,8 @@ type Catalogue struct {
 	Tools     []*Tool     // in the order of parts.toml
 	Platforms []*Platform // by name
 	Profiles  []*Profile  // in the order of profiles.toml, the default first
+	AllQuirks []*Quirk    // in the order of quirks.toml; Quirks has those of one build
+	Failures  []*Failure  // in the order of failures.toml, the most telling first
 }
 
 // A Profile is a way to compile an interpreter.
@@ -50,6 +54,8 @@ type Profile struct {
 	Summary       string   `toml:"summary"`
 	ConfigureArgs []string `toml:"configure_args"`
 	CFlags        []string `toml:"cflags"` // appended to those of CPython's own choice
+	Disk          int      `toml:"disk"`   // MiB that the directory of a build takes at its peak
+	Memory        int      `toml:"memory"` // MiB that the largest process of a build takes
 }
 
 // A FileError says which recipe is wrong, and how.
@@ -95,6 +101,12 @@ func Load(fsys fs.FS) (*Catalogue, error) {
 	if err := c.loadPlatforms(fsys); err != nil {
 		return nil, err
 	}
+	if err := c.loadQuirks(fsys); err != nil {
+		return nil, err
+	}
+	if err := c.loadFailures(fsys); err != nil {
+		return nil, err
+	}
 	if err := c.loadSeries(fsys); err != nil {
 		return nil, err
 	}
@@ -129,6 +141,8 @@ func (c *Catalogue) loadProfiles(fsys fs.FS) error {
 			checkText("summary", p.Summary),
 			checkWords("configure_args", p.ConfigureArgs),
 			checkWords("cflags", p.CFlags),
+			checkSize("disk", p.Disk),
+			checkSize("memory", p.Memory),
 		); err != nil {
 			return &FileError{file, entry("profile", p.Name), err}
 		}
@@ -206,6 +220,13 @@ func checkText(key, s string) error {
 	return nil
 }
 
+func checkSize(key string, size int) error {
+	if size <= 0 {
+		return fmt.Errorf("%s: %d is not a number of MiB", key, size)
+	}
+	return nil
+}
+
 // checkWords refuses what cannot be meant as an argument or a name: an empty string, or one with white space or control
 // characters in it.
 func checkWords(key string, words []string) error {
@@ -216,6 +237,18 @@ func checkWords(key string, words []string) error {
 		}
 	}
 	return nil
+}
+
+// compile reads an expression that does not match everything.
+func compile(key, s string) (*regexp.Regexp, error) {
+	expression, err := regexp.Compile(s)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if expression.MatchString("") {
+		return nil, fmt.Errorf("%s: %q matches everything", key, s)
+	}
+	return expression, nil
 }
 
 func checkOneOf(key, s string, known ...string) error {

@@ -46,7 +46,7 @@ func TestEmbedded(t *testing.T) {
 		got        []string
 	}{
 		{"series", "3.15 3.14 3.13 3.12 3.11 3.10 3.9 3.8", series},
-		{"platforms", "alpine arch debian fedora rhel suse void", platforms},
+		{"platforms", "alpine amazon arch debian fedora rhel suse void", platforms},
 		{"profiles", "release quick native debug", profiles},
 	} {
 		if got := strings.Join(row.got, " "); got != row.want {
@@ -59,9 +59,9 @@ func TestEmbeddedParts(t *testing.T) {
 	c := loadEmbedded(t)
 	const required = "zlib ssl hashlib ctypes bz2 lzma sqlite readline curses uuid decimal"
 	for _, row := range []struct{ series, required, wanted string }{
-		{"3.8", required, "tkinter gdbm ndbm crypt nis"},
-		{"3.9", required, "tkinter gdbm ndbm crypt nis"},
-		{"3.12", required, "tkinter gdbm ndbm crypt nis"},
+		{"3.8", required, "tkinter gdbm ndbm crypt nis ossaudiodev"},
+		{"3.9", required, "tkinter gdbm ndbm crypt nis ossaudiodev"},
+		{"3.12", required, "tkinter gdbm ndbm crypt nis ossaudiodev"},
 		{"3.13", required, "tkinter gdbm ndbm"},
 		{"3.14", strings.Replace(required, "lzma", "lzma zstd", 1), "tkinter gdbm ndbm"},
 		{"3.15", strings.Replace(required, "lzma", "lzma zstd", 1), "tkinter gdbm ndbm"},
@@ -69,7 +69,7 @@ func TestEmbeddedParts(t *testing.T) {
 		tiers := make(map[string][]string)
 		for _, p := range c.PartsOf(row.series) {
 			tiers[p.Tier] = append(tiers[p.Tier], p.Name)
-			bundled := p.Name == "decimal" || p.Tier == TierOption
+			bundled := p.Name == "decimal" || p.Tier == TierOption || p.Tier == TierCore
 			if bundled != (len(p.Probes) == 0) {
 				t.Errorf("%s: %s has %d probes", row.series, p.Name, len(p.Probes))
 			}
@@ -77,7 +77,7 @@ func TestEmbeddedParts(t *testing.T) {
 				t.Errorf("%s: nothing to look for in %s", row.series, p.Name)
 			}
 		}
-		for tier, want := range map[string]string{TierRequired: row.required, TierWanted: row.wanted, TierOption: "tests shared"} {
+		for tier, want := range map[string]string{TierRequired: row.required, TierWanted: row.wanted, TierOption: "tests shared", TierCore: "core"} {
 			if got := strings.Join(tiers[tier], " "); got != want {
 				t.Errorf("%s: %s: %s, want %s", row.series, tier, got, want)
 			}
@@ -96,12 +96,12 @@ func TestEmbeddedParts(t *testing.T) {
 func TestPartsOf(t *testing.T) {
 	c := loadSmall(t)
 	for _, row := range []struct{ series, want string }{
-		{"3.9", "ssl(SSL_CTX_new: OpenSSL 1.0.2) nis(yp_match) tests"},
-		{"3.10", "ssl(SSL_CTX_new: OpenSSL 1.1.1) nis(yp_match) tests"},
-		{"3.12", "ssl(SSL_CTX_new: OpenSSL 1.1.1)(tls_new) nis(yp_match) tests"},
-		{"3.13", "ssl(SSL_CTX_new: OpenSSL 1.1.1)(tls_new) tests"},
-		{"3.14", "ssl(SSL_CTX_new: OpenSSL 1.1.1)(tls_new) zstd tests"},
-		{"3.99", "ssl(SSL_CTX_new: OpenSSL 1.1.1)(tls_new) zstd tests"},
+		{"3.9", "ssl(SSL_CTX_new: OpenSSL 1.0.2) nis(yp_match) core tests"},
+		{"3.10", "ssl(SSL_CTX_new: OpenSSL 1.1.1) nis(yp_match) core tests"},
+		{"3.12", "ssl(SSL_CTX_new: OpenSSL 1.1.1)(tls_new) nis(yp_match) core tests"},
+		{"3.13", "ssl(SSL_CTX_new: OpenSSL 1.1.1)(tls_new) core tests"},
+		{"3.14", "ssl(SSL_CTX_new: OpenSSL 1.1.1)(tls_new) core zstd tests"},
+		{"3.99", "ssl(SSL_CTX_new: OpenSSL 1.1.1)(tls_new) core zstd tests"},
 		{"3.13.5", ""},
 		{"", ""},
 	} {
@@ -136,7 +136,7 @@ func TestNames(t *testing.T) {
 		wantedKnown string
 	}{
 		{part, "nis", "", ""},
-		{part, "sll", `unknown part "sll"`, "ssl nis zstd tests"},
+		{part, "sll", `unknown part "sll"`, "ssl nis core zstd tests"},
 		{profile, "release", "", ""},
 		{profile, "Release", `unknown profile "Release"`, "release"},
 	} {
@@ -157,7 +157,7 @@ func TestPlatform(t *testing.T) {
 		{"ubuntu", "debian", "debian"},
 		{"zorin", "ubuntu debian", "debian"},
 		{"fedora", "", "fedora"},
-		{"amzn", "fedora", "fedora"},
+		{"amzn", "fedora", "amazon"},
 		{"almalinux", "rhel centos fedora", "rhel"},
 		{"ol", "fedora", "rhel"},
 		{"opensuse-leap", "suse opensuse", "suse"},
@@ -168,7 +168,7 @@ func TestPlatform(t *testing.T) {
 		{"", "", ""},
 	} {
 		var got string
-		if p := c.Platform(row.id, strings.Fields(row.like)...); p != nil {
+		if p := c.Platform(row.id, "", strings.Fields(row.like)...); p != nil {
 			got = p.Name
 		}
 		if got != row.want {
@@ -195,14 +195,14 @@ func TestPoolPath(t *testing.T) {
 		}
 		var got []string
 		for _, a := range s.Archives {
-			got = append(got, c.Platform(row.platform).PoolPath(s.Release, a))
+			got = append(got, c.Platform(row.platform, "").PoolPath(s.Release, a))
 		}
 		if got := strings.Join(got, " "); got != row.want {
 			t.Errorf("%s, %s: %s, want %s", row.platform, row.spec, got, row.want)
 		}
 	}
 	r := c.Series[0].Releases[0]
-	if got := c.Platform("debian").PoolPath(r, Archive{Name: "Python.zip"}); got != "" {
+	if got := c.Platform("debian", "").PoolPath(r, Archive{Name: "Python.zip"}); got != "" {
 		t.Errorf("a zip: %s, want nothing", got)
 	}
 }
