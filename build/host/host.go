@@ -1,7 +1,8 @@
 // Package host says what machine this is and what a build of CPython lacks on it: which distribution (os-release), which
-// platform list of the recipes applies, and which needs are missing. Needs are found by compiling and linking with the very
-// compiler, flags and environment of the build, never by asking the package database: a header that is there counts wherever
-// it came from, and a package that is installed but broken does not.
+// platform list of the recipes applies, which needs are missing, what compiles, and whether memory, clock and a directory to
+// build in will do. Needs are found by compiling and linking with the very compiler, flags and environment of the build, never by
+// asking the package database: a header that is there counts wherever it came from, and a package that is installed but broken
+// does not.
 //
 // It promises to name everything that is missing at once. It must not install anything, print, or know how a build runs.
 package host
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strings"
 
 	"pybuild/recipes"
@@ -41,27 +43,42 @@ func Detect(root fs.FS, catalogue *recipes.Catalogue) (*Host, error) {
 	}
 	fields := parseOSRelease(text)
 	h := &Host{ID: fields["ID"], VersionID: fields["VERSION_ID"], Name: fields["PRETTY_NAME"]}
-	h.Platform = catalogue.Platform(h.ID, strings.Fields(fields["ID_LIKE"])...)
+	h.Platform = catalogue.Platform(h.ID, h.VersionID, strings.Fields(fields["ID_LIKE"])...)
 	return h, nil
 }
 
-// Named is the host that "debian:13" stands for, whatever machine this is.
+// Named is the host that "debian:13" stands for, whatever machine this is. Without a version, or with a name that distributions
+// give to what has none, as "debian:testing", it is newer than every release. The error is an *UnknownError.
 func Named(name string, catalogue *recipes.Catalogue) (*Host, error) {
-	id, version, _ := strings.Cut(name, ":")
-	h := &Host{ID: id, VersionID: version, Name: name, Platform: catalogue.Platform(id)}
-	if h.Platform == nil {
-		return nil, &UnknownError{Name: name, Known: known(catalogue)}
+	id, version, versioned := strings.Cut(name, ":")
+	switch version { // what distributions call that which has no VERSION_ID
+	case "testing", "sid", "unstable", "rawhide", "edge", "rolling":
+		version, versioned = "", false
+	}
+	h := &Host{ID: id, VersionID: version, Name: name, Platform: catalogue.Platform(id, version)}
+	if malformed := versioned && !versionPattern.MatchString(version); h.Platform == nil || malformed {
+		return nil, &UnknownError{Name: name, Malformed: h.Platform != nil, Known: known(catalogue)}
 	}
 	return h, nil
 }
 
-// UnknownError says that no list of packages is known for a distribution.
+// versionPattern is a VERSION_ID: numbers, and what Alpine puts behind those of its next release.
+var versionPattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*(_[a-z0-9]+)?$`)
+
+// UnknownError says that no list of packages is known for a distribution, or that its version is none.
 type UnknownError struct {
-	Name  string
+	Name string
+	// Malformed says that the distribution is known, and that what follows the colon is not a VERSION_ID of os-release.
+	Malformed bool
+	// Known are the distributions.
 	Known []string
 }
 
 func (e *UnknownError) Error() string {
+	if e.Malformed {
+		id, version, _ := strings.Cut(e.Name, ":")
+		return fmt.Sprintf("malformed VERSION_ID %q of the distribution %q", version, id)
+	}
 	return fmt.Sprintf("no list of packages for the distribution %q", e.Name)
 }
 

@@ -4,18 +4,20 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
 	"pybuild/recipes"
 )
 
-func embedded(t *testing.T) *recipes.Catalogue {
+var load = sync.OnceValues(recipes.Embedded)
+
+func embedded(t testing.TB) *recipes.Catalogue {
 	t.Helper()
-	c, err := recipes.Embedded()
+	c, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func TestDetect(t *testing.T) {
 		{"by ID", files("etc/os-release=ID=debian\nVERSION_ID=\"13\"\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\""), "debian", "13", "Debian GNU/Linux 13 (trixie)", "debian"},
 		{"ID before ID_LIKE", files("etc/os-release=ID=rocky\nID_LIKE=\"rhel centos fedora\""), "rocky", "", "", "rhel"},
 		{"nearest relative", files("etc/os-release=ID=eurolinux\nID_LIKE=\"rhel fedora centos\""), "eurolinux", "", "", "rhel"},
-		{"one relative", files("etc/os-release=ID=\"amzn\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"2023\""), "amzn", "2023", "", "fedora"},
+		{"one relative", files("etc/os-release=ID=\"ours\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"2023\""), "ours", "2023", "", "fedora"},
 		{"second relative", files("etc/os-release=ID=x\nID_LIKE='unknown suse'"), "x", "", "", "suse"},
 		{"stranger", files("etc/os-release=ID=haiku\nVERSION_ID=1"), "haiku", "1", "", ""},
 		{"usr/lib", files("usr/lib/os-release=ID=alpine\nVERSION_ID=3.22.1"), "alpine", "3.22.1", "", "alpine"},
@@ -145,6 +147,13 @@ func TestNamed(t *testing.T) {
 		{"debian:13", "debian", "13", "debian"},
 		{"ubuntu:24.04", "ubuntu", "24.04", "debian"},
 		{"alpine", "alpine", "", "alpine"},
+		{"alpine:3.22", "alpine", "3.22", "alpine"},
+		{"alpine:3.23_alpha20250612", "alpine", "3.23_alpha20250612", "alpine"},
+		{"alpine:edge", "alpine", "", "alpine"},
+		{"debian:testing", "debian", "", "debian"},
+		{"debian:sid", "debian", "", "debian"},
+		{"rocky:9", "rocky", "9", "rhel"},
+		{"opensuse-leap:15.6", "opensuse-leap", "15.6", "suse"},
 		{"opensuse-leap:16.0", "opensuse-leap", "16.0", "suse"},
 	} {
 		h, err := Named(test.name, c)
@@ -156,15 +165,39 @@ func TestNamed(t *testing.T) {
 			t.Errorf("%s: %+v of platform %s", test.name, h, h.Platform.Name)
 		}
 	}
-	for _, name := range []string{"", ":13", "Debian:13", "debian 13", "solaris:11"} {
+	stranger := func(name string) string { return `no list of packages for the distribution "` + name + `"` }
+	malformed := func(version string) string {
+		return `malformed VERSION_ID "` + version + `" of the distribution "debian"`
+	}
+	for _, test := range []struct {
+		name      string
+		malformed bool
+		want      string
+	}{
+		{"", false, stranger("")},
+		{":13", false, stranger(":13")},
+		{"Debian:13", false, stranger("Debian:13")},
+		{"debian 13", false, stranger("debian 13")},
+		{"solaris:11", false, stranger("solaris:11")},
+		{"solaris:x", false, stranger("solaris:x")},
+		{"debian:", true, malformed("")},
+		{"debian:trixie", true, malformed("trixie")},
+		{"debian:13.", true, malformed("13.")},
+		{"debian:.13", true, malformed(".13")},
+		{"debian:1 3", true, malformed("1 3")},
+		{"debian:13:1", true, malformed("13:1")},
+		{"debian:-13", true, malformed("-13")},
+		{"debian:13\n", true, malformed(`13\n`)},
+	} {
+		name := test.name
 		h, err := Named(name, c)
 		var unknown *UnknownError
 		if !errors.As(err, &unknown) || h != nil {
 			t.Errorf("%q: %v, %v; want an *UnknownError", name, h, err)
 			continue
 		}
-		if want := `no list of packages for the distribution "` + name + `"`; err.Error() != want || unknown.Name != name {
-			t.Errorf("%q: %v, want %s", name, err, want)
+		if err.Error() != test.want || unknown.Name != name || unknown.Malformed != test.malformed {
+			t.Errorf("%q: %v (malformed: %t), want %s", name, err, unknown.Malformed, test.want)
 		}
 		for _, id := range []string{"debian", "ubuntu", "fedora", "rocky", "opensuse-leap", "alpine", "arch", "void"} {
 			if !slices.Contains(unknown.Known, id) {
@@ -174,28 +207,58 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-func TestJobs(t *testing.T) {
-	t.Cleanup(func() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(8)) })
-	for _, test := range []struct {
-		name string
-		root fs.FS
-		want int
-	}{
-		{"plenty of memory", files("proc/meminfo=MemTotal:       32768000 kB\nMemFree:         1000 kB\nMemAvailable:   16384000 kB\n"), 8},
-		{"memory for three and a half", files("proc/meminfo=MemTotal:       32768000 kB\nMemAvailable:    1433600 kB\n"), 3},
-		{"memory for exactly two", files("proc/meminfo=MemAvailable:     819200 kB\n"), 2},
-		{"a bit less than for two", files("proc/meminfo=MemAvailable:     819199 kB\n"), 1},
-		{"memory for none", files("proc/meminfo=MemAvailable:     100000 kB\n"), 1},
-		{"no file", files(), 8},
-		{"old kernel", files("proc/meminfo=MemTotal:       32768000 kB\nMemFree:         1000 kB\n"), 8},
-		{"not a number", files("proc/meminfo=MemAvailable:   many kB\n"), 8},
-		{"nonsense", files("proc/meminfo=MemAvailable:   -1 kB\n"), 8},
+// changing is a catalogue with a distribution whose releases differ.
+var changing = &recipes.Catalogue{Platforms: []*recipes.Platform{{
+	Name: "rhel", IDs: []string{"rhel", "rocky"}, Install: []string{"dnf", "install"},
+	Packages: map[string][]string{"compiler": {"gcc"}, "zlib": {"zlib-devel"}, "ssl": {"openssl-devel"}},
+	Variants: []*recipes.Variant{
+		{IDs: []string{"rocky"}, Until: "8", Packages: map[string][]string{"ssl": {"openssl11-devel"}}, Absent: []string{"zlib"}, Says: "it came with release 9"},
+		{Since: "10", Install: []string{"dnf", "--enablerepo=crb", "install"}},
+	},
+}}}
+
+// The packages, what is absent and the command are those of the very release.
+func TestRelease(t *testing.T) {
+	const rocky = "etc/os-release=ID=rocky\nID_LIKE=\"rhel fedora\"\n"
+	for _, test := range []struct{ name, root, absent, ssl, install string }{
+		{"rocky:8", rocky + "VERSION_ID=8", "zlib", "openssl11-devel", "dnf install"},
+		{"rocky:8.10", rocky + "VERSION_ID=\"8.10\"", "zlib", "openssl11-devel", "dnf install"},
+		{"rocky:9", rocky + "VERSION_ID=9", "", "openssl-devel", "dnf install"},
+		{"rocky:10.1", rocky + "VERSION_ID=10.1", "", "openssl-devel", "dnf --enablerepo=crb install"},
+		{"rocky", rocky, "", "openssl-devel", "dnf --enablerepo=crb install"},
+		{"rhel:8", "etc/os-release=ID=rhel\nVERSION_ID=8", "", "openssl-devel", "dnf install"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			runtime.GOMAXPROCS(8)
-			if got := Jobs(test.root); got != test.want {
-				t.Errorf("%d jobs, want %d", got, test.want)
+		detected, err := Detect(files(test.root), changing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named, err := Named(test.name, changing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for from, h := range map[string]*Host{"detected": detected, "named": named} {
+			absent, ssl, install := strings.Join(h.Platform.Absent, " "), strings.Join(h.Platform.Packages["ssl"], " "), strings.Join(h.Platform.Install, " ")
+			if absent != test.absent || ssl != test.ssl || install != test.install {
+				t.Errorf("%s, %s: absent %q, ssl %q, install %q; want %q, %q, %q", test.name, from, absent, ssl, install, test.absent, test.ssl, test.install)
 			}
-		})
+		}
 	}
+}
+
+// A name is read or refused, and what is read is what was said.
+func FuzzNamed(f *testing.F) {
+	for _, name := range []string{"rocky:8.10", "rocky", "rhel:testing", "rocky:", "x:1", ":", "rocky:1_a"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		h, err := Named(name, changing)
+		switch {
+		case err != nil:
+			if unknown := new(UnknownError); !errors.As(err, &unknown) || unknown.Name != name {
+				t.Errorf("%q: error %v", name, err)
+			}
+		case h.VersionID != "" && h.ID+":"+h.VersionID != name, h.VersionID == "" && h.ID != name && !strings.HasPrefix(name, h.ID+":"):
+			t.Errorf("%q was read as %q, %q", name, h.ID, h.VersionID)
+		}
+	})
 }

@@ -34,8 +34,12 @@ type Missing struct {
 	Name string `json:"name"`
 	// Reason is what was looked for and how it failed: "openssl/ssl.h not found".
 	Reason string `json:"reason"`
-	// Packages are the distribution's names; nil when there is no list for it.
+	// Libraries are what it takes, whatever a distribution calls it, any one of them: "zlib.h and libz". Empty for a tool.
+	Libraries []string `json:"libraries,omitempty"`
+	// Packages are the distribution's names; nil when there is no list for it, or no package would help.
 	Packages []string `json:"packages,omitempty"`
+	// Absent says that the distribution has no package for it.
+	Absent bool `json:"absent,omitempty"`
 	// Required says that the build cannot go on without it.
 	Required bool `json:"required"`
 }
@@ -44,7 +48,8 @@ type Missing struct {
 type MissingError struct {
 	Host    *Host
 	Missing []Missing
-	// Install is the distribution's own command for everything missing, nil when no list applies.
+	// Install is the distribution's own command for everything missing, what is only wanted included. It is nil when no list
+	// applies or no package would help.
 	Install []string
 }
 
@@ -67,13 +72,16 @@ func (h *Host) Require(missing []Missing) error {
 }
 
 // Install is the command that installs what is missing, nil when there is nothing to install or no list for this distribution.
+// What the distribution does not have is left out.
 func (h *Host) Install(missing []Missing) []string {
 	if h.Platform == nil {
 		return nil
 	}
 	var packages []string
 	for _, m := range missing {
-		packages = append(packages, m.Packages...)
+		if !m.Absent {
+			packages = append(packages, m.Packages...)
+		}
 	}
 	if len(packages) == 0 {
 		return nil
@@ -96,10 +104,23 @@ func (h *Host) Packages(needs Needs) []string {
 }
 
 func (h *Host) packages(need string) []string {
-	if h.Platform == nil {
+	if h.Platform == nil || slices.Contains(h.Platform.Absent, need) {
 		return nil
 	}
 	return h.Platform.Packages[need]
+}
+
+// lacks is what there is to say about a need that is missing.
+func (h *Host) lacks(name, reason string, required bool) Missing {
+	m := Missing{Name: name, Reason: reason, Packages: h.packages(name), Required: required}
+	if h.Platform != nil && slices.Contains(h.Platform.Absent, name) {
+		m.Absent = true
+		m.Reason += "; " + cmp.Or(h.Name, h.ID) + " has no package for it"
+		if len(h.Platform.Says) > 0 {
+			m.Reason += ": " + strings.Join(h.Platform.Says, "; ")
+		}
+	}
+	return m
 }
 
 // Findings is what a machine was found to have and to lack.
@@ -108,30 +129,27 @@ type Findings struct {
 	Missing []Missing
 	// ConfigureArgs is what configure must be told to use what is there.
 	ConfigureArgs []string
+	// Toolchain is what will compile; empty when the tools that were asked for hold no compiler, or it does not work.
+	Toolchain recipes.Toolchain
+	// Env takes the place of the same names in the environment of the build.
+	Env []string
+	// Notes are for people: what they should know although nothing is missing.
+	Notes []string
 }
 
 // Probe looks for every need, the compile-and-link probes side by side. root is the machine's file system; work is an empty
-// directory for the test programs. The error is for what kept it from looking: the context's cause, or a work directory that
-// cannot be written.
+// directory for the test programs, on the file system of the build. The error is for what kept it from looking: the context's
+// cause, or a work directory that cannot be written.
 func (h *Host) Probe(ctx context.Context, root fs.FS, work string, needs Needs) (*Findings, error) {
 	found := &Findings{}
-	add := func(name, reason string, required bool) {
-		found.Missing = append(found.Missing, Missing{Name: name, Reason: reason, Packages: h.packages(name), Required: required})
-	}
 	cc := Compiler(needs.Env)
-	broken := false
-	for _, t := range needs.Tools {
-		reason := lookForTool(root, needs.Env, t)
-		if t.Name == "compiler" {
-			var err error
-			if reason, err = tryCompiler(ctx, cc, work, needs.Env); err != nil {
-				return nil, err
-			}
-			broken = reason != ""
-		}
-		if reason != "" {
-			add(t.Name, reason, true)
-		}
+	broken, err := h.probeTools(ctx, root, cc, work, needs, found)
+	if err != nil {
+		return nil, err
+	}
+	if jobs, cpus := Jobs(root), runtime.GOMAXPROCS(0); jobs < cpus {
+		available, _ := Memory(root)
+		found.Notes = append(found.Notes, fmt.Sprintf("%d CPUs, but memory for %d compilers at once: %s available", cpus, jobs, mib(available)))
 	}
 	reasons, probes, errs := make([]string, len(needs.Parts)), make([]*recipes.Probe, len(needs.Parts)), make([]error, len(needs.Parts))
 	if broken {
@@ -161,7 +179,9 @@ func (h *Host) Probe(ctx context.Context, root fs.FS, work string, needs Needs) 
 	}
 	for i, p := range needs.Parts {
 		if reasons[i] != "" {
-			add(p.Name, reasons[i], needs.Required(p))
+			m := h.lacks(p.Name, reasons[i], needs.Required(p))
+			m.Libraries = libraries(p)
+			found.Missing = append(found.Missing, m)
 		} else if probes[i] != nil {
 			found.ConfigureArgs = append(found.ConfigureArgs, probes[i].ConfigureArgs...)
 		}
@@ -169,32 +189,87 @@ func (h *Host) Probe(ctx context.Context, root fs.FS, work string, needs Needs) 
 	return found, nil
 }
 
-// Compiler is the command that configure will take: CC of the environment, else the first that PATH has; nil when there is none.
-func Compiler(env []string) []string {
-	if cc := strings.Fields(value(env, "CC")); len(cc) > 0 {
-		return cc
-	}
-	for _, name := range []string{"gcc", "cc", "clang"} { // configure's own order
-		if inPath(env, name) {
-			return []string{name}
+// probeTools looks for the tools. broken says that the compiler makes nothing at all.
+func (h *Host) probeTools(ctx context.Context, root fs.FS, cc []string, work string, needs Needs, found *Findings) (broken bool, err error) {
+	for _, t := range needs.Tools {
+		var reason string
+		var tried verdict
+		switch t.Name {
+		case "compiler":
+			tried, err = probeCompiler(ctx, cc, work, needs.Env, found)
+			reason, broken = tried.reason, !tried.compiles
+		case "make":
+			reason, err = tryMake(ctx, root, work, needs.Env, t)
+		default:
+			reason = lookForTool(root, needs.Env, t)
+		}
+		if err != nil {
+			return false, err
+		}
+		if reason != "" {
+			m := h.lacks(t.Name, reason, true)
+			if tried.compiles { // it is there, and no package makes its programs run
+				m.Packages = nil
+			}
+			found.Missing = append(found.Missing, m)
 		}
 	}
-	return nil
+	return broken, nil
 }
 
-// tryCompiler says what is wrong with the compiler, "" when it makes programs.
-func tryCompiler(ctx context.Context, cc []string, work string, env []string) (reason string, err error) {
-	if len(cc) == 0 {
-		return "no C compiler in PATH", nil
+// probeCompiler tries the compiler and, when it works, notes what it is and what its C library lacks.
+func probeCompiler(ctx context.Context, cc []string, work string, env []string, found *Findings) (tried verdict, err error) {
+	if tried, err = tryCompiler(ctx, cc, work, env); err != nil || tried.reason != "" {
+		return tried, err
 	}
-	output, failed, err := compile(ctx, cc, filepath.Join(work, "compiler"), env, "#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }\n", nil, nil)
-	switch line := firstError(output); {
-	case err != nil || failed == nil:
-		return "", err
-	case line != "":
-		return run.Quote(cc) + " does not work: " + line, nil
+	if !tried.utf8 {
+		found.Env = append(found.Env, "LC_ALL=C")
+		found.Notes = append(found.Notes, "this system has no locale C.UTF-8: the build runs in the locale C")
 	}
-	return run.Quote(cc) + " does not work: " + failed.Err.Error(), nil
+	found.Toolchain, err = toolchain(ctx, cc, work, env)
+	return tried, err
+}
+
+// libraries says what a part takes, once for each of its probes.
+func libraries(p *recipes.Part) (list []string) {
+	for _, probe := range p.Probes {
+		names := slices.DeleteFunc(slices.Clone(probe.Headers), func(header string) bool { return header == "stdio.h" }) // every compiler has it
+		for _, lib := range probe.Libs {
+			names = append(names, "lib"+lib)
+		}
+		if n := len(names); n > 1 {
+			names = []string{strings.Join(names[:n-1], ", "), names[n-1]}
+		}
+		if text := strings.Join(names, " and "); text != "" && !slices.Contains(list, text) {
+			list = append(list, text)
+		}
+	}
+	return list
+}
+
+// tryMake says what is wrong with make, "" when one of the commands carries out a rule. Any make will do.
+func tryMake(ctx context.Context, root fs.FS, work string, env []string, t *recipes.Tool) (reason string, err error) {
+	if reason := lookForTool(root, env, t); reason != "" {
+		return reason, nil
+	}
+	if err := os.WriteFile(filepath.Join(work, "make.mk"), []byte("all:\n\t@exit 0\n"), 0o600); err != nil {
+		return "", fmt.Errorf("probing for build needs: %w", err)
+	}
+	for _, name := range t.Commands {
+		if !inPath(env, name) {
+			continue
+		}
+		var log bytes.Buffer
+		err := run.Run(ctx, run.Command{Argv: []string{name, "-f", "make.mk"}, Dir: work, Env: env, Log: &log})
+		var failed *run.Error
+		if !errors.As(err, &failed) { // it works, or could not be asked
+			return "", err
+		}
+		if reason == "" {
+			reason = name + " does not work: " + whyNot(log.Bytes(), failed.Err)
+		}
+	}
+	return reason, nil
 }
 
 func lookForTool(root fs.FS, env []string, t *recipes.Tool) string {
@@ -301,23 +376,6 @@ func firstError(output []byte) string {
 		}
 	}
 	return ""
-}
-
-// compile builds one program from text, next to name, and returns what the compiler said. failed is the compiler's refusal, err
-// what kept it from being asked.
-func compile(ctx context.Context, cc []string, name string, env []string, text string, cflags, libs []string) (output []byte, failed *run.Error, err error) {
-	if err := os.WriteFile(name+".c", []byte(text), 0o600); err != nil {
-		return nil, nil, fmt.Errorf("probing for build needs: %w", err)
-	}
-	dir, base := filepath.Split(name) // the compiler's messages name the file as it was given: not with a directory that is soon gone
-	argv := slices.Concat(cc, strings.Fields(value(env, "CPPFLAGS")), strings.Fields(value(env, "CFLAGS")), cflags,
-		[]string{base + ".c", "-o", base}, strings.Fields(value(env, "LDFLAGS")), libs)
-	var log bytes.Buffer
-	err = run.Run(ctx, run.Command{Argv: argv, Env: env, Dir: dir, Log: &log})
-	if errors.As(err, &failed) {
-		err = nil
-	}
-	return log.Bytes(), failed, err
 }
 
 // pkgConfig asks for the flags of packages; it knows nothing when pkg-config does not, or is not there.

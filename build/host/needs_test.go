@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -58,8 +59,13 @@ func commands(t *testing.T, scripts ...string) (dir string) {
 	return dir
 }
 
-// compilerWorks begins a fake compiler that is all right itself, whatever it says about libraries.
-const compilerWorks = "case \"$*\" in *compiler.c*) exit 0 ;; esac\n"
+// compilerWorks begins a fake compiler that is all right itself, whatever it says about libraries: its programs run, and it says
+// nothing about itself.
+const compilerWorks = `case "$*" in
+*toolchain.c*) exit 0 ;;
+*compiler.c*) printf '#!/bin/sh\necho yes\n' >compiler; /bin/chmod 755 compiler; exit 0 ;;
+esac
+`
 
 // complains is a fake compiler that answers every probe with these lines.
 func complains(lines ...string) string {
@@ -99,7 +105,7 @@ func TestReasons(t *testing.T) {
 		{"clang: our #error", complains("zlib-0.c:3:2: error: pybuild needs zlib 1.2.2.1", "#error pybuild needs zlib 1.2.2.1"), "wrong version, the build needs zlib 1.2.2.1"},
 		{"something else", complains("zlib-0.c:1:1: warning: odd", "zlib-0.c:4:1: error: expected ';'"), "zlib-0.c:4:1: error: expected ';'"},
 		{"nothing said", compilerWorks + "exit 3", "cc -I/inc zlib-0.c -o zlib-0 -lz: exit status 3"},
-		{"all right", "exit 0", ""},
+		{"all right", compilerWorks + "exit 0", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			// The scripts need cat; a real pkg-config must not be found with it.
@@ -118,8 +124,8 @@ func TestReasons(t *testing.T) {
 			if names(found.Missing) != "zlib*" || found.Missing[0].Reason != test.want {
 				t.Errorf("missing %+v, want %q", found.Missing, test.want)
 			}
-			if !slices.Equal(found.Missing[0].Packages, []string{"zlib1g-dev"}) {
-				t.Errorf("packages %q", found.Missing[0].Packages)
+			if m := found.Missing[0]; !slices.Equal(m.Packages, []string{"zlib1g-dev"}) || !slices.Equal(m.Libraries, []string{"zlib.h and libz"}) || m.Absent {
+				t.Errorf("packages %q, libraries %q, absent: %t", m.Packages, m.Libraries, m.Absent)
 			}
 		})
 	}
@@ -136,15 +142,19 @@ func TestTools(t *testing.T) {
 		want     string
 		reason   string // of the first
 	}{
-		{"everything", []string{"cc", "", "make", ""}, nil, files(cert), "", ""},
-		{"other names", []string{"gcc", "", "gmake", ""}, nil, files("etc/pki/ca.pem=x"), "", ""},
-		{"no make", []string{"cc", ""}, nil, files(cert), "make*", "make or gmake not found in PATH"},
-		{"no certificates", []string{"cc", "", "make", ""}, nil, files(), "certificates*", "/etc/ssl/ca.crt not found"},
-		{"certificates in an empty file", []string{"cc", "", "make", ""}, nil, files("etc/ssl/ca.crt="), "certificates*", "/etc/ssl/ca.crt not found"},
-		{"certificates in a directory", []string{"cc", "", "make", ""}, nil, files("etc/ssl/certs/a.pem=x"), "", ""},
+		{"everything", []string{"cc", compilerWorks, "make", ""}, nil, files(cert), "", ""},
+		{"other names", []string{"gcc", compilerWorks, "gmake", ""}, nil, files("etc/pki/ca.pem=x"), "", ""},
+		{"no make", []string{"cc", compilerWorks}, nil, files(cert), "make*", "make or gmake not found in PATH"},
+		{"make that does not start", []string{"cc", compilerWorks, "make", "echo 'make: error while loading shared libraries: libgc.so.1' >&2; exit 127"}, nil, files(cert), "make*", "make does not work: make: error while loading shared libraries: libgc.so.1"},
+		{"make that says nothing", []string{"cc", compilerWorks, "make", "exit 4"}, nil, files(cert), "make*", "make does not work: exit status 4"},
+		{"make that crashes", []string{"cc", compilerWorks, "make", "kill -9 $$"}, nil, files(cert), "make*", "make does not work: signal: killed"},
+		{"the other make works", []string{"cc", compilerWorks, "make", "exit 4", "gmake", ""}, nil, files(cert), "", ""},
+		{"no certificates", []string{"cc", compilerWorks, "make", ""}, nil, files(), "certificates*", "/etc/ssl/ca.crt not found"},
+		{"certificates in an empty file", []string{"cc", compilerWorks, "make", ""}, nil, files("etc/ssl/ca.crt="), "certificates*", "/etc/ssl/ca.crt not found"},
+		{"certificates in a directory", []string{"cc", compilerWorks, "make", ""}, nil, files("etc/ssl/certs/a.pem=x"), "", ""},
 		{"no compiler", []string{"make", ""}, nil, files(cert), "compiler* zlib* tkinter", "no C compiler in PATH"},
-		{"no compiler called like that", []string{"cc", "", "make", ""}, []string{"CC=my-cc -m64"}, files(cert), "compiler* zlib* tkinter", "my-cc -m64 does not work: executable file not found in $PATH in PATH"},
-		{"compiler of another name", []string{"my-cc", "[ \"$1\" = -m64 ]", "make", ""}, []string{"CC=my-cc -m64"}, files(cert), "", ""},
+		{"no compiler called like that", []string{"cc", compilerWorks, "make", ""}, []string{"CC=my-cc -m64"}, files(cert), "compiler* zlib* tkinter", "my-cc -m64 does not work: executable file not found in $PATH in PATH"},
+		{"compiler of another name", []string{"my-cc", compilerWorks + "[ \"$1\" = -m64 ]", "make", ""}, []string{"CC=my-cc -m64"}, files(cert), "", ""},
 		{"compiler without the headers of the C library", []string{"cc", "echo \"$1:1:10: fatal error: stdio.h: No such file or directory\" >&2; exit 1", "make", ""}, nil, files(cert),
 			"compiler* zlib* tkinter", "cc does not work: compiler.c:1:10: fatal error: stdio.h: No such file or directory"},
 		{"compiler in pieces", []string{"cc", "echo \"cc: fatal error: cannot execute 'cc1': No such file\" >&2; exit 1", "make", ""}, nil, files(cert),
@@ -223,6 +233,91 @@ esac`
 	}
 }
 
+// What a release of a distribution does not have is missing all the same, but nothing is installed for it; a distribution that
+// nobody has a list for has the names of the libraries.
+func TestAbsent(t *testing.T) {
+	stranger, err := Detect(files("etc/os-release=ID=haiku"), changing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hosts []*Host
+	for _, name := range []string{"rocky:9", "rocky:8"} {
+		h, err := Named(name, changing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hosts = append(hosts, h)
+	}
+	readline := &recipes.Part{Name: "readline", Tier: recipes.TierWanted, Probes: []*recipes.Probe{
+		{Headers: []string{"stdio.h", "readline/readline.h", "readline/history.h"}, Libs: []string{"readline"}},
+		{Headers: []string{"stdio.h", "editline/readline.h"}, Libs: []string{"edit"}},
+		{Headers: []string{"editline/readline.h"}, Libs: []string{"edit"}},
+		{Headers: []string{"stdio.h"}, Symbol: "readline"},
+	}}
+	lacksAll := compilerWorks + `echo "x.c:1:1: error: no" >&2; exit 1`
+	for _, test := range []struct {
+		name, cc, want, packages, install string
+		host                              *Host
+	}{
+		{"release that has all", lacksAll, "build needs are missing:\n  zlib: x.c:1:1: error: no\n  ssl: x.c:1:1: error: no", "gcc openssl-devel zlib-devel", "dnf install openssl-devel zlib-devel", hosts[0]},
+		{"release that lacks one", lacksAll, "build needs are missing:\n  zlib: x.c:1:1: error: no; rocky:8 has no package for it: it came with release 9\n  ssl: x.c:1:1: error: no", "gcc openssl11-devel", "dnf install openssl11-devel", hosts[1]},
+		{"without a compiler", "exit 1", "build needs are missing:\n  compiler: cc does not work: exit status 1\n  zlib: not looked for: no working compiler; rocky:8 has no package for it: it came with release 9\n  ssl: not looked for: no working compiler", "gcc openssl11-devel", "dnf install gcc openssl11-devel", hosts[1]},
+		{"stranger", lacksAll, "build needs are missing:\n  zlib: x.c:1:1: error: no\n  ssl: x.c:1:1: error: no", "", "", stranger},
+		{"all there", compilerWorks, "", "gcc openssl11-devel", "", hosts[1]},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			needs := Needs{Tools: tools[:1], Parts: []*recipes.Part{zlib(), part("ssl", recipes.TierRequired), readline}, Env: []string{"PATH=" + commands(t, "cc", test.cc)}, Required: required}
+			if got := strings.Join(test.host.Packages(needs), " "); got != test.packages {
+				t.Errorf("packages %q, want %q", got, test.packages)
+			}
+			found, err := test.host.Probe(t.Context(), files(), t.TempDir(), needs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(test.host.Install(found.Missing), " "); got != test.install {
+				t.Errorf("install %q, want %q", got, test.install)
+			}
+			err = test.host.Require(found.Missing)
+			var missing *MissingError
+			if test.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if !errors.As(err, &missing) || err.Error() != test.want || strings.Join(missing.Install, " ") != test.install {
+				t.Fatalf("error\n%v\nwant\n%s", err, test.want)
+			}
+			for _, m := range found.Missing {
+				libraries := map[string]string{
+					"zlib": "zlib.h and libz", "ssl": "ssl.h", "readline": "readline/readline.h, readline/history.h and libreadline; editline/readline.h and libedit",
+				}[m.Name]
+				if got := strings.Join(m.Libraries, "; "); got != libraries {
+					t.Errorf("%s: libraries %q, want %q", m.Name, got, libraries)
+				}
+				if want := m.Name == "zlib" && test.host.VersionID == "8"; m.Absent != want || want && m.Packages != nil {
+					t.Errorf("%+v, want absent: %t", m, want)
+				}
+			}
+		})
+	}
+}
+
+// Little memory is said, and enough is not.
+func TestMemoryNote(t *testing.T) {
+	before := runtime.GOMAXPROCS(8)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	for _, test := range []struct{ kib, want string }{
+		{"16384000", ""},
+		{"1433600", "8 CPUs, but memory for 3 compilers at once: 1400 MiB available"},
+	} {
+		found, err := debian.Probe(t.Context(), files("proc/meminfo=MemAvailable: "+test.kib+" kB\n"), t.TempDir(), Needs{})
+		if err != nil || strings.Join(found.Notes, "\n") != test.want {
+			t.Errorf("%s kB: %+v, %v; want %q", test.kib, found, err, test.want)
+		}
+	}
+}
+
 func lookFor(t *testing.T, name string) string {
 	t.Helper()
 	path, err := run.LookPath(name, []string{"PATH=/usr/local/bin:/usr/bin:/bin"})
@@ -290,8 +385,8 @@ func TestAlternatives(t *testing.T) {
 	}}
 	const lacks = `echo "x.c:1:10: fatal error: readline.h: No such file or directory" >&2; exit 1`
 	for _, test := range []struct{ name, cc, want, args string }{
-		{"first", "", "", ""},
-		{"second", `case "$*" in *readline-0.c*) ` + lacks + ` ;; esac`, "", "--with-readline=editline"},
+		{"first", compilerWorks, "", ""},
+		{"second", compilerWorks + `case "$*" in *readline-0.c*) ` + lacks + ` ;; esac`, "", "--with-readline=editline"},
 		{"none", compilerWorks + lacks, "readline*", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -312,7 +407,7 @@ func TestAlternatives(t *testing.T) {
 
 // What keeps the probe from looking is an error, and nothing is called missing for it.
 func TestProbeCannotLook(t *testing.T) {
-	env := []string{"PATH=" + commands(t, "cc", "")}
+	env := []string{"PATH=" + commands(t, "cc", compilerWorks)}
 	needs := Needs{Tools: tools[:1], Parts: []*recipes.Part{zlib()}, Env: env, Required: required}
 	gone := filepath.Join(t.TempDir(), "gone")
 	for _, n := range []Needs{needs, {Parts: needs.Parts, Env: env, Required: required}} {
@@ -364,6 +459,8 @@ func TestInstall(t *testing.T) {
 		{"nothing missing", debian, nil, nil},
 		{"nobody has it", debian, list("crypt"), nil},
 		{"no list", &Host{ID: "haiku"}, []Missing{{Name: "zlib"}}, nil},
+		{"absent ones are left out", debian, []Missing{{Name: "zlib", Packages: []string{"zlib1g-dev"}}, {Name: "ssl", Packages: []string{"libssl-dev"}, Absent: true}}, []string{"apt-get", "install", "zlib1g-dev"}},
+		{"only absent ones", debian, []Missing{{Name: "ssl", Packages: []string{"libssl-dev"}, Absent: true}}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := test.host.Install(test.missing); !slices.Equal(got, test.want) || (got == nil) != (test.want == nil) {
@@ -502,5 +599,26 @@ func TestRealParts(t *testing.T) {
 		if !seen[p.Name] {
 			t.Errorf("part %s was not looked for", p.Name)
 		}
+	}
+}
+
+// BenchmarkProbe is the whole check of 3.13's needs, with this system's compiler.
+func BenchmarkProbe(b *testing.B) {
+	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=" + b.TempDir(), "LC_ALL=C.UTF-8", "CFLAGS=-g0"}
+	if Compiler(env) == nil {
+		b.Skip("this system has no C compiler")
+	}
+	c := embedded(b)
+	h, err := Detect(os.DirFS("/"), c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	needs := Needs{Tools: c.Tools, Parts: c.PartsOf("3.13"), Env: env, Required: required}
+	for b.Loop() {
+		found, err := h.Probe(b.Context(), os.DirFS("/"), b.TempDir(), needs)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(len(found.Missing)), "missing")
 	}
 }
