@@ -71,6 +71,13 @@ func TestPlan(t *testing.T) {
 		{"shared", "3.11.2", "quick", func(r *Request) { r.With = []string{"shared"} }, configure + " --disable-test-modules --enable-shared" + make("python3.11"), ""},
 		{"free-threaded", "3.13.5t", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules --disable-gil" + make("python3.13t"), ""},
 		{"without tkinter", "3.11.2", "quick", func(r *Request) { r.Without = []string{"tkinter"} }, configure + " --disable-test-modules" + make("python3.11"), "_tkinter"},
+		{"what this machine lacks is left out like it", "3.13.5", "quick", func(r *Request) { r.Missing = []string{"gdbm"}; r.Without = []string{"tkinter"} },
+			configure + " --with-system-libmpdec=no --disable-test-modules" + make("python3.13"), "_tkinter,_gdbm"},
+		{"the core stays", "3.13.5", "quick", func(r *Request) { r.Missing = []string{"core"}; r.Without = []string{"core"} },
+			configure + " --with-system-libmpdec=no --disable-test-modules" + make("python3.13"), ""},
+		{"quirks", "3.11.2", "release", func(r *Request) {
+			r.Quirks = []*recipes.Quirk{{Without: []string{"--enable-optimizations"}}, {ConfigureArgs: []string{"--a", "--b"}}}
+		}, configure + " --a --b --disable-test-modules" + make("python3.11"), ""},
 		{"what the user adds comes last", "3.11.2", "quick", func(r *Request) {
 			r.ConfigureArgs = []string{"--with-tzpath=/a b"}
 			r.HostArgs = []string{"--host-arg"}
@@ -127,6 +134,98 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+func TestPlanEnvironment(t *testing.T) {
+	const always = "PATH=" + searchPath + "|HOME=/b/home|TMPDIR=/b/home|"
+	for _, test := range []struct {
+		name   string
+		change func(*Request)
+		want   string
+	}{
+		{"as it is", func(*Request) {}, always + "LC_ALL=C.UTF-8|CFLAGS=-g0"},
+		{"quirks come between the profile's flags and the caller's", func(r *Request) {
+			r.Quirks = []*recipes.Quirk{{CFlags: []string{"-DA"}, LDFlags: []string{"-Wl,-a"}}, {CFlags: []string{"-DB"}, LDFlags: []string{"-Wl,-b"}}}
+			r.Environ = []string{"CFLAGS=-g3", "LDFLAGS=-Wl,-c"}
+		}, always + "LC_ALL=C.UTF-8|CFLAGS=-g0 -DA -DB -g3|LDFLAGS=-Wl,-a -Wl,-b -Wl,-c"},
+		{"a quirk takes a flag of the profile away", func(r *Request) { r.Quirks = []*recipes.Quirk{{Without: []string{"-g0"}}} }, always + "LC_ALL=C.UTF-8"},
+		{"a quirk takes nothing of the caller's", func(r *Request) {
+			r.Quirks = []*recipes.Quirk{{Without: []string{"-g0"}}}
+			r.Environ = []string{"CFLAGS=-g0"}
+		}, always + "LC_ALL=C.UTF-8|CFLAGS=-g0"},
+		{"a quirk and libpython", func(r *Request) {
+			r.Quirks = []*recipes.Quirk{{LDFlags: []string{"-Wl,-a"}}}
+			r.With = []string{"shared"}
+		}, always + "LC_ALL=C.UTF-8|CFLAGS=-g0|LDFLAGS=-Wl,-a -Wl,-rpath,/opt/python/lib"},
+		{"what the host needs takes the place of the plan's", func(r *Request) { r.HostEnv = []string{"LC_ALL=C", "X=y"} }, always + "CFLAGS=-g0|LC_ALL=C|X=y"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := request(t, "3.13.5", "quick")
+			flags := slices.Clone(r.Profile.CFlags)
+			test.change(&r)
+			if got := strings.Join(NewPlan(r).Env, "|"); got != test.want {
+				t.Errorf("environment\n%s\nwant\n%s", got, test.want)
+			}
+			if !slices.Equal(r.Profile.CFlags, flags) {
+				t.Errorf("the profile has become %q", r.Profile.CFlags)
+			}
+		})
+	}
+}
+
+func TestPlanStrict(t *testing.T) {
+	for spec, want := range map[string]string{"3.9.2": "", "3.11.2": "", "3.12.0": strict, "3.13.5t": strict} {
+		for _, s := range NewPlan(request(t, spec, "quick")).Steps {
+			if s.Name == "compile" && strings.Join(s.Env, " ") != want {
+				t.Errorf("%s: environment %q, want %q", spec, s.Env, want)
+			}
+		}
+	}
+}
+
+// failures loads the catalogue with other known failures.
+func failures(t *testing.T, text string) []*recipes.Failure {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "recipes")
+	err := os.CopyFS(dir, os.DirFS("../recipes"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "failures.toml"), []byte(text), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := recipes.Load(os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Failures
+}
+
+func TestKnownFailure(t *testing.T) {
+	const more = "summary = 's'\nremedy = 'r'\nsource = 'made'\n"
+	list := failures(t, "[[failure]]\nname = 'full'\npattern = 'No space left'\n"+more+"[[failure]]\nname = 'killed'\npattern = 'Killed signal'\n"+more+
+		"[[failure]]\nname = 'header'\npattern = 'fatal error: .*: No such file'\n"+more)
+	for _, test := range []struct{ name, log, want string }{
+		{"none", "a.c:1: error: bad\n", ""},
+		{"one", "gcc: fatal error: Killed signal terminated program cc1\n", "killed"},
+		{"the most telling, not the first", "a.c:1: fatal error: a.h: No such file or directory\nKilled signal\nas: a.o: No space left on device\nKilled signal\n", "full"},
+		{"the most telling, before others", "as: a.o: No space left on device\na.c:1: fatal error: a.h: No such file or directory\n", "full"},
+		{"beyond the end of a long line", strings.Repeat("x", maxLine) + "Killed signal\n", ""},
+		{"within the end of the log", "Killed signal\n" + strings.Repeat(strings.Repeat("x", 63)+"\n", knownBytes/64-1), "killed"},
+		{"before the end of the log", "Killed signal\n" + strings.Repeat(strings.Repeat("x", 63)+"\n", knownBytes/64), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := known(strings.NewReader(test.log), list); (got == nil) != (test.want == "") || got != nil && got.Name != test.want {
+				t.Errorf("known failure %v, want %s", got, test.want)
+			}
+		})
+	}
+	p := tree(t, "echo 'conftest.c: No space left on device'; exit 1", makefile)
+	p.failures = list
+	_, err := Make(t.Context(), p, func(string) func(error) { return func(error) {} })
+	if failed, ok := errors.AsType[*StepError](err); !ok || failed.Known != list[0] {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestExcerpt(t *testing.T) {
 	for _, test := range []struct{ name, log, first string }{
 		{"compiler", "gcc -Werror=format-security -c a.c\na.c:3:5: error: expected ';'\nb.c:1: error: later\nmake: *** [Makefile:9: a.o] Error 1\n", "a.c:3:5: error: expected ';'"},
@@ -137,6 +236,11 @@ func TestExcerpt(t *testing.T) {
 		{"python", "Traceback (most recent call last):\n  File \"x\"\nModuleNotFoundError: No module named 'zlib'\nmake: *** [Makefile:1: altinstall] Error 1\n", "ModuleNotFoundError: No module named 'zlib'"},
 		{"out of memory", "gcc: fatal error: Killed signal terminated program cc1\n", "gcc: fatal error: Killed signal terminated program cc1"},
 		{"full disk", "install: error writing 'x': No space left on device\n", "install: error writing 'x': No space left on device"},
+		{"compiler crash", "a.c:1:1: internal compiler error: Segmentation fault\n", "a.c:1:1: internal compiler error: Segmentation fault"},
+		{"clang crash", "LLVM ERROR: out of memory\n", "LLVM ERROR: out of memory"},
+		{"gold and lld", "ld.lld: error: undefined symbol: SSL_new\n", "ld.lld: error: undefined symbol: SSL_new"},
+		{"file system without execution", "/bin/sh: 1: ./_bootstrap_python: Permission denied\n", "/bin/sh: 1: ./_bootstrap_python: Permission denied"},
+		{"an endless line hides nothing", strings.Repeat("x", 3*maxLine) + "\na.c:1: error: bad\n", "a.c:1: error: bad"},
 		{"only make knows", "doing\nmake: *** [Makefile:9: all] Error 2\n", "make: *** [Makefile:9: all] Error 2"},
 		{"nothing recognised", "checking for errors... none\nerrors.c\n", ""},
 	} {
@@ -145,7 +249,9 @@ func TestExcerpt(t *testing.T) {
 			if first != test.first {
 				t.Errorf("first error %q, want %q", first, test.first)
 			}
-			if want := strings.Split(strings.TrimSuffix(test.log, "\n"), "\n"); !slices.Equal(tail, want) {
+			want := strings.Split(strings.TrimSuffix(test.log, "\n"), "\n")
+			want[0] = want[0][:min(len(want[0]), maxLine)]
+			if !slices.Equal(tail, want) {
 				t.Errorf("tail %q", tail)
 			}
 		})
@@ -190,11 +296,11 @@ func TestMake(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := tree(t, test.configure, test.makefile)
 			var steps []string
-			stage, err := Make(t.Context(), p, func(name string) func(error) { steps = append(steps, name); return func(error) {} })
+			result, err := Make(t.Context(), p, func(name string) func(error) { steps = append(steps, name); return func(error) {} })
 			var failed *StepError
 			switch {
-			case test.step == "" && (err != nil || stage != p.Stage):
-				t.Fatalf("stage %q, error %v", stage, err)
+			case test.step == "" && (err != nil || result.Stage != p.Stage || len(result.Others) > 0):
+				t.Fatalf("result %v, error %v", result, err)
 			case test.step == "":
 				text, err := os.ReadFile(filepath.Join(p.Dir, "Modules/Setup.local"))
 				if err != nil || !strings.HasPrefix(string(text), "*disabled*\n_testcapi\n") {

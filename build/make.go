@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"pybuild/build/run"
+	"pybuild/recipes"
 )
 
 // StepError says which step of a build failed and what its log has to say.
@@ -24,6 +26,8 @@ type StepError struct {
 	First string
 	// Tail are the log's last lines.
 	Tail []string
+	// Known is the failure of the recipes that the log shows, nil when it shows none.
+	Known *recipes.Failure
 	// Err is how the command ended.
 	Err error
 }
@@ -31,21 +35,40 @@ type StepError struct {
 func (e *StepError) Error() string { return fmt.Sprintf("%s failed: %v", e.Step, e.Err) }
 func (e *StepError) Unwrap() error { return e.Err }
 
-// Make runs the plan and returns the directory that now mirrors the prefix. step is told when a step starts, and gets back what
-// is to be called when it has ended. A failing command is a *StepError; a cancelled ctx is its cause.
-func Make(ctx context.Context, p *Plan, step func(name string) (done func(error))) (stage string, err error) {
+// Result is what a build came to.
+type Result struct {
+	// Stage is the directory that now mirrors the prefix.
+	Stage string
+	// Others are the extension modules that CPython left out, that no part knows of, and that nobody disabled.
+	Others []ModuleFailure
+}
+
+// Make runs the plan. step is told when a step starts, and gets back what is to be called when it has ended. A failing command is
+// a *StepError; a promised module that CPython leaves out is a *ModulesError, which wraps the *StepError where there is one too; a
+// cancelled ctx is its cause.
+func Make(ctx context.Context, p *Plan, step func(name string) (done func(error))) (*Result, error) {
 	if err := p.prepare(); err != nil {
-		return "", fmt.Errorf("preparing the build: %w", err)
+		return nil, fmt.Errorf("preparing the build: %w", err)
 	}
+	result := &Result{Stage: p.Stage}
 	for _, s := range p.Steps {
+		if len(result.Others) > 0 {
+			// make would fail because of them, at its very end.
+			s.Env = slices.DeleteFunc(slices.Clone(s.Env), func(v string) bool { return v == strict })
+		}
 		done := step(s.Name)
-		err := p.run(ctx, s)
+		others, err := p.run(ctx, s)
 		done(err)
 		if err != nil {
-			return "", err
+			return nil, err
+		}
+		for _, m := range others { // make says again what configure has said
+			if !slices.ContainsFunc(result.Others, func(o ModuleFailure) bool { return o.Extension == m.Extension }) {
+				result.Others = append(result.Others, m)
+			}
 		}
 	}
-	return p.Stage, nil
+	return result, nil
 }
 
 // prepare writes what the commands read besides their arguments.
@@ -58,30 +81,65 @@ func (p *Plan) prepare() error {
 	return nil
 }
 
-func (p *Plan) run(ctx context.Context, s Step) (err error) {
-	path := filepath.Join(p.Logs, s.Name+".log")
-	log, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
+// log is where the output of a step goes; configLog is where configure's own account is kept, which lies in the source tree.
+func (p *Plan) log(s Step) string { return filepath.Join(p.Logs, s.Name+".log") }
+func (p *Plan) configLog() string { return filepath.Join(p.Logs, "config.log") }
+
+// run runs a step, and returns what judge has to say of it.
+func (p *Plan) run(ctx context.Context, s Step) (others []ModuleFailure, err error) {
+	log, err := os.OpenFile(p.log(s), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
 	if err != nil {
-		return fmt.Errorf("keeping a log of %s: %w", s.Name, err)
+		return nil, fmt.Errorf("keeping a log of %s: %w", s.Name, err)
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	for _, dir := range s.Remove {
 		if err := os.RemoveAll(filepath.Join(p.Dir, dir)); err != nil {
-			return fmt.Errorf("leaving out %s: %w", dir, err)
+			return nil, fmt.Errorf("leaving out %s: %w", dir, err)
 		}
 	}
+	var failed *StepError
 	for _, argv := range s.Commands {
 		if _, err := fmt.Fprintf(log, "$ %s\n", run.Quote(argv)); err != nil {
-			return fmt.Errorf("keeping a log of %s: %w", s.Name, err)
+			return nil, fmt.Errorf("keeping a log of %s: %w", s.Name, err)
 		}
 		if err := run.Run(ctx, run.Command{Argv: argv, Dir: p.Dir, Env: slices.Concat(p.Env, s.Env), Log: log}); err != nil {
 			if ctx.Err() != nil {
-				return err
+				return nil, err
 			}
-			failed := &StepError{Step: s.Name, Log: path, Err: err}
+			failed = &StepError{Step: s.Name, Log: p.log(s), Err: err}
 			failed.First, failed.Tail = excerpt(log)
-			return failed
+			failed.Known = known(log, p.failures)
+			break
 		}
+	}
+	if s.Name == "configure" {
+		if err := p.keepConfigLog(); err != nil {
+			if failed == nil {
+				return nil, err
+			}
+			return nil, errors.Join(failed, err)
+		}
+	}
+	return p.judge(s, failed)
+}
+
+// keepConfigLog copies what configure tried, and why it did not work, out of a tree that will be removed.
+func (p *Plan) keepConfigLog() (err error) {
+	from, err := os.Open(filepath.Join(p.Dir, "config.log"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // configure did not come that far
+	}
+	if err != nil {
+		return fmt.Errorf("keeping configure's log: %w", err)
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	to, err := os.OpenFile(p.configLog(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("keeping configure's log: %w", err)
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	if _, err := io.Copy(to, from); err != nil {
+		return fmt.Errorf("keeping configure's log: %w", err)
 	}
 	return nil
 }
@@ -89,9 +147,11 @@ func (p *Plan) run(ctx context.Context, s Step) (err error) {
 // tailLines is how much of a log's end is shown, besides its first error.
 const tailLines = 12
 
-// A line that reports an error, in the words of gcc, clang, ld, configure, make, Python or the kernel. Lines that only carry the
-// word, like -Werror=format-security in a command, do not count.
-var errorLine = regexp.MustCompile(`\b(fatal )?error: |: undefined reference to |cannot find -l|: No space left on device|^Killed|: Killed|^[A-Za-z_.]+Error: |\*\*\* .* (Error|Killed|Stop)`)
+// A line that reports an error, in the words of gcc, clang, ld, configure, make, Python, the shell or the kernel. Lines that only
+// carry the word, like -Werror=format-security in a command, do not count.
+var errorLine = regexp.MustCompile(`\b(fatal |compiler )?error: |: undefined (reference|symbol)|cannot find -l|\binternal compiler error\b|^LLVM ERROR: ` +
+	`|: No space left on device|: Permission denied$|: Exec format error|error while loading shared libraries: ` +
+	`|^Killed|: Killed|^[A-Za-z_.]+Error: |\*\*\* .* (Error|Killed|Stop)`)
 
 // excerpt finds the first real error and the last lines of a log. make's own "***" counts only when nothing better comes first.
 func excerpt(log io.ReadSeeker) (first string, tail []string) {
@@ -99,10 +159,9 @@ func excerpt(log io.ReadSeeker) (first string, tail []string) {
 		return "", nil
 	}
 	made := ""
-	lines := bufio.NewScanner(log)
-	lines.Buffer(make([]byte, 64<<10), 16<<20)
-	for lines.Scan() {
-		line := strings.TrimRight(lines.Text(), " \r")
+	// A log that cannot be read to its end is shown as far as it goes: why the step failed matters more.
+	_ = eachLine(log, func(line string) {
+		line = strings.TrimRight(line, " \r")
 		if tail = append(tail, line); len(tail) > tailLines {
 			tail = tail[1:]
 		}
@@ -115,9 +174,51 @@ func excerpt(log io.ReadSeeker) (first string, tail []string) {
 		default:
 			first = line
 		}
-	}
+	})
 	if first == "" {
 		first = made
 	}
 	return first, tail
+}
+
+// knownBytes is how much of a log's end is searched for known failures. make stops soon after what it fails for, and expressions
+// by the dozen take a second for this much.
+const knownBytes = 1 << 20
+
+// known returns the first of the failures that any line of the end of a log shows, nil when there is none.
+func known(log io.ReadSeeker, failures []*recipes.Failure) (found *recipes.Failure) {
+	size, err := log.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = log.Seek(max(0, size-knownBytes), io.SeekStart)
+	}
+	if err != nil {
+		return nil
+	}
+	_ = eachLine(log, func(line string) {
+		if i := slices.IndexFunc(failures, func(f *recipes.Failure) bool { return f.Match(line) }); i >= 0 {
+			found, failures = failures[i], failures[:i] // only what is more telling can still take its place
+		}
+	})
+	return found
+}
+
+// maxLine is how many bytes of a line are looked at. What is longer is a list of files, and no message.
+const maxLine = 16 << 10
+
+// eachLine calls f with every line of r, without its end.
+func eachLine(r io.Reader, f func(line string)) error {
+	lines := bufio.NewReaderSize(r, maxLine)
+	for rest := false; ; {
+		line, more, err := lines.ReadLine()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !rest {
+			f(string(line))
+		}
+		rest = more
+	}
 }

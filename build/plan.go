@@ -27,11 +27,17 @@ type Request struct {
 	// Source is the unpacked tree; Stage takes the place of the file system's root during the installation; Home is HOME and
 	// TMPDIR of every command; Logs receives one file a step.
 	Source, Stage, Home, Logs string
-	// Parts are the parts of this release. Those named in Without are left out on purpose; With adds tests and shared.
-	Parts         []*recipes.Part
-	With, Without []string
-	// HostArgs is what configure must be told to use what this machine has.
-	HostArgs []string
+	// Parts are the parts of this release. Those named in Without are left out on purpose; With adds tests and shared. Missing
+	// names those that this machine lacks what they need for, and that may be missing. All others are promised: a build without
+	// one of their extension modules fails.
+	Parts                  []*recipes.Part
+	With, Without, Missing []string
+	// Quirks are those that apply to this build.
+	Quirks []*recipes.Quirk
+	// Failures are looked for in the log of a step that fails, the most telling first.
+	Failures []*recipes.Failure
+	// HostArgs is what configure must be told to use what this machine has; HostEnv are variables that take the place of the plan's.
+	HostArgs, HostEnv []string
 	// ConfigureArgs are the user's own, last on the command line.
 	ConfigureArgs []string
 	// Patches are applied to the source in this order, absolute file names.
@@ -66,7 +72,15 @@ type Plan struct {
 	Files map[string]string
 	// Dir is the source tree, Stage the directory that mirrors the prefix after a successful run, Logs where the logs go.
 	Dir, Stage, Logs string
+
+	promised map[string]*recipes.Part // by extension module
+	left     map[string]bool          // extension modules that are left out on purpose
+	failures []*recipes.Failure
 }
+
+// strict makes make fail, at its end or before the training of a profile-guided build, when any extension module that is not
+// disabled is missing. setup.py of 3.11 has it too, but counts disabled ones.
+const strict = "PYTHONSTRICTEXTENSIONBUILD=1"
 
 // ConfigureArgs are the arguments of configure, for the record.
 func (p *Plan) ConfigureArgs() []string {
@@ -82,16 +96,30 @@ func (p *Plan) ConfigureArgs() []string {
 func NewPlan(r Request) *Plan {
 	series := r.Release.Series
 	tests, shared := slices.Contains(r.With, "tests"), slices.Contains(r.With, "shared")
+	p := &Plan{Dir: r.Source, Stage: filepath.Join(r.Stage, r.Prefix), Logs: r.Logs, Files: map[string]string{}, failures: r.Failures}
 
-	environ := r.Environ
-	if shared {
-		environ = append(slices.Clone(environ), "LDFLAGS=-Wl,-rpath,"+filepath.Join(r.Prefix, "lib"))
+	cflags, profileArgs := slices.Clone(r.Profile.CFlags), slices.Clone(r.Profile.ConfigureArgs)
+	var ldflags, quirkArgs []string
+	for _, q := range r.Quirks {
+		without := func(arg string) bool { return slices.Contains(q.Without, arg) }
+		cflags, profileArgs = slices.DeleteFunc(cflags, without), slices.DeleteFunc(profileArgs, without)
 	}
-	p := &Plan{Dir: r.Source, Stage: filepath.Join(r.Stage, r.Prefix), Logs: r.Logs, Files: map[string]string{}}
-	p.Env, p.Dropped = Environment(environ, r.Home, r.Profile.CFlags...)
+	for _, q := range r.Quirks {
+		cflags, ldflags, quirkArgs = append(cflags, q.CFlags...), append(ldflags, q.LDFlags...), append(quirkArgs, q.ConfigureArgs...)
+	}
+
+	environ := slices.Concat([]string{"LDFLAGS=" + strings.Join(ldflags, " ")}, r.Environ) // the caller's flags come last, and win
+	if shared {
+		environ = append(environ, "LDFLAGS=-Wl,-rpath,"+filepath.Join(r.Prefix, "lib"))
+	}
+	p.Env, p.Dropped = Environment(environ, r.Home, cflags...)
+	for _, v := range r.HostEnv {
+		name, _, _ := strings.Cut(v, "=")
+		p.Env = append(slices.DeleteFunc(p.Env, func(own string) bool { return strings.HasPrefix(own, name+"=") }), v)
+	}
 
 	configure := []string{"./configure", "--prefix=" + r.Prefix, "--enable-option-checking=fatal", "--with-ensurepip=install"}
-	configure = slices.Concat(configure, series.ConfigureArgs, r.HostArgs, r.Profile.ConfigureArgs)
+	configure = slices.Concat(configure, series.ConfigureArgs, r.HostArgs, profileArgs, quirkArgs)
 	var remove, disabled []string
 	if !tests {
 		configure = append(configure, series.NoTests.ConfigureArgs...)
@@ -104,11 +132,7 @@ func NewPlan(r Request) *Plan {
 	if r.Release.FreeThreaded {
 		configure = append(configure, "--disable-gil")
 	}
-	for _, part := range r.Parts {
-		if slices.Contains(r.Without, part.Name) {
-			disabled = append(disabled, part.Extensions...)
-		}
-	}
+	disabled = append(disabled, p.divide(r)...)
 	if len(disabled) > 0 {
 		p.Files[filepath.Join(r.Source, "Modules", "Setup.local")] = "*disabled*\n" + strings.Join(disabled, "\n") + "\n"
 	}
@@ -120,14 +144,37 @@ func NewPlan(r Request) *Plan {
 		}
 		p.Steps = append(p.Steps, patch)
 	}
-	p.Steps = append(p.Steps,
-		Step{Name: "configure", Commands: [][]string{append(configure, r.ConfigureArgs...)}},
-		Step{Name: "compile", Commands: [][]string{{"make", "-j" + strconv.Itoa(r.Jobs)}}})
+	compile := Step{Name: "compile", Commands: [][]string{{"make", "-j" + strconv.Itoa(r.Jobs)}}}
+	if r.Release.Version.Minor >= 12 {
+		compile.Env = []string{strict}
+	}
+	p.Steps = append(p.Steps, Step{Name: "configure", Commands: [][]string{append(configure, r.ConfigureArgs...)}}, compile)
 	if r.Test {
 		p.Steps = append(p.Steps, Step{Name: "test", Commands: [][]string{{"make", "test"}}})
 	}
 	p.Steps = append(p.Steps, p.stage(r, remove, shared))
 	return p
+}
+
+// divide says of every extension module of a part whether the build promises it or leaves it out, and returns those that must be
+// disabled for that. Core parts cannot be left out; what belongs to an option is left out by configure, or by NoTests.
+func (p *Plan) divide(r Request) (disabled []string) {
+	p.promised, p.left = map[string]*recipes.Part{}, map[string]bool{}
+	for _, part := range r.Parts {
+		option := part.Tier == recipes.TierOption
+		out := slices.Contains(r.Without, part.Name) || slices.Contains(r.Missing, part.Name) || option && !slices.Contains(r.With, part.Name)
+		for _, x := range part.Extensions {
+			if part.Tier == recipes.TierCore || !out {
+				p.promised[x.Name] = part
+				continue
+			}
+			p.left[x.Name] = true
+			if !option {
+				disabled = append(disabled, x.Name)
+			}
+		}
+	}
+	return disabled
 }
 
 // stage installs below the stage: first what make installs, then pip, whose scripts must name the interpreter's final path.
