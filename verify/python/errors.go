@@ -50,6 +50,17 @@ func (e *ModuleError) Error() string {
 	return fmt.Sprintf("%s (part %s): %s", e.Name, e.Part, e.Reason)
 }
 
+// StepError says what the interpreter was doing when it crashed, or was ended
+// because it did not come to an end itself.
+type StepError struct {
+	Step string // "import _ssl", "probe ssl"
+	Err  error
+}
+
+func (e *StepError) Error() string { return e.Step + ": " + e.Err.Error() }
+
+func (e *StepError) Unwrap() error { return e.Err }
+
 // ScriptError says what is wrong with a command.
 type ScriptError struct {
 	Path   string // below the prefix, or absolute
@@ -58,12 +69,33 @@ type ScriptError struct {
 
 func (e *ScriptError) Error() string { return e.Path + " " + e.Reason }
 
-// ForeignError says that libraries were loaded which belong neither to the
-// system nor to the prefix.
+// ForeignError says that libraries which belong neither to the system nor to
+// the prefix were loaded, or would be.
 type ForeignError struct{ Libraries []string }
 
 func (e *ForeignError) Error() string {
 	return "loaded from outside the system and the prefix: " + strings.Join(e.Libraries, ", ")
+}
+
+// MissingLibraryError says that the dynamic linker would not find a library.
+type MissingLibraryError struct {
+	Soname string
+	Users  []string // files that need it, relative to the prefix
+}
+
+func (e *MissingLibraryError) Error() string {
+	return fmt.Sprintf("%s is nowhere, needed by %s", e.Soname, strings.Join(e.Users, ", "))
+}
+
+// SearchPathError says that files send the dynamic linker to a directory which
+// belongs neither to the system nor to the prefix.
+type SearchPathError struct {
+	Dir   string   // as written in the files; "" is the working directory
+	Users []string // the files, relative to the prefix
+}
+
+func (e *SearchPathError) Error() string {
+	return fmt.Sprintf("rpath names %q, in %s", e.Dir, strings.Join(e.Users, ", "))
 }
 
 // LeftoverError says that the prefix is not as it was before pip was tried.

@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Not inspect.py: for whoever runs a Python in this directory, that would take
@@ -17,32 +20,41 @@ import (
 //go:embed describe.py
 var script string
 
+// stepLimit is how many seconds one import or one probe may take. On an
+// emulated machine each takes a few.
+const stepLimit = 60
+
 // question is what the script is asked.
 type question struct {
-	Modules []string `json:"modules"`
-	Probes  []string `json:"probes"`
+	Modules     []string `json:"modules"`
+	Probes      []string `json:"probes"`
+	Core        []string `json:"core"`
+	Certificate string   `json:"certificate"`
+	Key         string   `json:"key"`
+	Progress    string   `json:"progress"`
+	Seconds     int      `json:"seconds"`
 }
 
 // facts is what the script answers.
 type facts struct {
-	Version         string            `json:"version"`
-	Executable      string            `json:"executable"`
-	Prefix          string            `json:"prefix"`
-	ExecPrefix      string            `json:"exec_prefix"`
-	BasePrefix      string            `json:"base_prefix"`
-	BuildTimePrefix string            `json:"build_time_prefix"`
-	ABIFlags        string            `json:"abiflags"`
-	Compiler        string            `json:"compiler"`
-	Directory       string            `json:"directory"` // in which it runs
-	FreeThreaded    bool              `json:"free_threaded"`
-	Debug           bool              `json:"debug"`
-	Shared          bool              `json:"shared"`
-	DefaultScheme   string            `json:"default_scheme"`
-	Schemes         map[string]scheme `json:"schemes"`
-	Pip             string            `json:"pip"`       // version; "" when there is none
-	Modules         map[string]string `json:"modules"`   // why it does not import; "" when it does
-	Probes          probes            `json:"probes"`    // nil: not asked
-	Libraries       []string          `json:"libraries"` // nil: this system does not tell
+	Version         string             `json:"version"`
+	Executable      string             `json:"executable"`
+	Prefix          string             `json:"prefix"`
+	ExecPrefix      string             `json:"exec_prefix"`
+	BasePrefix      string             `json:"base_prefix"`
+	BuildTimePrefix string             `json:"build_time_prefix"`
+	ABIFlags        string             `json:"abiflags"`
+	Compiler        string             `json:"compiler"`
+	Directory       string             `json:"directory"` // in which it runs
+	FreeThreaded    bool               `json:"free_threaded"`
+	Debug           bool               `json:"debug"`
+	Shared          bool               `json:"shared"`
+	DefaultScheme   string             `json:"default_scheme"`
+	Schemes         map[string]scheme  `json:"schemes"`
+	Pip             string             `json:"pip"`     // version; "" when there is none
+	Modules         map[string]string  `json:"modules"` // why it does not import; "" when it does
+	Probes          map[string]*answer `json:"probes"`
+	Libraries       []string           `json:"libraries"` // nil: this system does not tell
 }
 
 type scheme struct {
@@ -52,48 +64,21 @@ type scheme struct {
 	Scripts string `json:"scripts"`
 }
 
-type probes struct {
-	SSL *struct {
-		Error   string `json:"error"`
-		Version string `json:"version"`
-		Loaded  int    `json:"loaded"` // certificates of authorities in a default context
-		Files   int    `json:"files"`  // entries of the directory of such certificates
-		CAFile  string `json:"cafile"`
-		CAPath  string `json:"capath"`
-	} `json:"ssl"`
-	SQLite *struct {
-		Error   string `json:"error"`
-		Version string `json:"version"`
-		Sum     int    `json:"sum"` // of 1 to 10, by a query
-		JSON    bool   `json:"json"`
-		FTS5    bool   `json:"fts5"`
-	} `json:"sqlite"`
-	Hashlib *struct {
-		Error      string            `json:"error"`
-		Algorithms int               `json:"algorithms"`
-		Failed     map[string]string `json:"failed"`
-		SHA256     string            `json:"sha256"` // of "abc"
-	} `json:"hashlib"`
-	Ctypes *struct {
-		Error string `json:"error"`
-		Value int    `json:"value"` // 41 + 1, by a callback
-	} `json:"ctypes"`
-	Zlib    *codec `json:"zlib"`
-	Bz2     *codec `json:"bz2"`
-	Lzma    *codec `json:"lzma"`
-	Zstd    *codec `json:"zstd"`
-	Decimal *struct {
-		Error       string `json:"error"`
-		Version     string `json:"version"`
-		Accelerated bool   `json:"accelerated"`
-	} `json:"decimal"`
+// answer is what came out of a probe.
+type answer struct {
+	Error       string            `json:"error"`
+	Values      map[string]string `json:"values"`
+	Lacks       []string          `json:"lacks"` // values that this host cannot give to any Python
+	Detail      string            `json:"detail"`
+	Authorities *authorities      `json:"authorities"` // only of ssl
 }
 
-// codec is a round trip through a compression module.
-type codec struct {
-	Error   string `json:"error"`
-	Same    bool   `json:"same"`
-	Smaller bool   `json:"smaller"`
+// authorities is where certificates are trusted.
+type authorities struct {
+	Loaded int    `json:"loaded"` // certificates of authorities in a default context
+	Files  int    `json:"files"`  // entries of the directory of such certificates
+	CAFile string `json:"cafile"`
+	CAPath string `json:"capath"`
 }
 
 // promised says whether one of the modules must import.
@@ -105,47 +90,63 @@ func (r *Request) promised(names ...string) bool {
 
 // question leaves out what a Python without the part need not answer.
 func (r *Request) question() question {
-	q := question{Modules: []string{}, Probes: []string{"hashlib"}}
+	q := question{Modules: []string{}, Probes: []string{}, Core: []string{}, Seconds: stepLimit}
 	for _, m := range r.Modules {
 		q.Modules = append(q.Modules, m.Name)
 	}
-	for _, p := range []struct {
-		name    string
-		modules []string
-	}{
-		{"ssl", []string{"ssl", "_ssl"}},
-		{"sqlite", []string{"sqlite3", "_sqlite3"}},
-		{"ctypes", []string{"ctypes", "_ctypes"}},
-		{"zlib", []string{"zlib"}},
-		{"bz2", []string{"bz2", "_bz2"}},
-		{"lzma", []string{"lzma", "_lzma"}},
-		{"zstd", []string{"compression.zstd", "_zstd"}},
-		// decimal imports without its accelerator: only _decimal promises it.
-		{"decimal", []string{"_decimal"}},
-	} {
-		if r.promised(p.modules...) {
-			q.Probes = append(q.Probes, p.name)
+	for _, p := range works {
+		if p.modules == nil || r.promised(p.modules...) {
+			q.Probes = append(q.Probes, p.probe)
 		}
+	}
+	for _, c := range core {
+		if r.promised(c.modules...) {
+			q.Core = append(q.Core, c.name)
+		}
+	}
+	if len(q.Core) > 0 {
+		q.Probes = append(q.Probes, CheckCore)
 	}
 	return q
 }
 
-// ask lets the interpreter describe itself.
-func (in *inspection) ask(ctx context.Context) (*facts, error) {
-	argument, err := json.Marshal(in.question())
-	if err != nil {
-		return nil, err
+// ask lets the interpreter describe itself. An error beside no facts is the
+// interpreter's, every other one is not about it.
+func (in *inspection) ask(ctx context.Context) (f *facts, rejected, err error) {
+	q := in.question()
+	q.Progress = filepath.Join(in.Work, "progress")
+	if slices.Contains(q.Probes, "ssl") {
+		q.Certificate, q.Key = filepath.Join(in.Work, "certificate.pem"), filepath.Join(in.Work, "key.pem")
+		if err := writeCertificate(q.Certificate, q.Key); err != nil {
+			return nil, nil, fmt.Errorf("make a certificate: %w", err)
+		}
 	}
-	// faulthandler, so that a crash says in which import it happened.
-	out, err := in.exec(ctx, nil, in.Executable, "-I", "-B", "-X", "faulthandler", "-c", script, string(argument))
+	argument, err := json.Marshal(q)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	f, err := decode(out)
+	// faulthandler, so that a crash says in which function it happened.
+	out, rejected := in.exec(ctx, nil, in.Executable, "-I", "-B", "-X", "faulthandler", "-c", script, string(argument))
+	if rejected != nil {
+		if step := lastStep(q.Progress); step != "" {
+			rejected = &StepError{Step: step, Err: rejected}
+		}
+		return nil, rejected, nil
+	}
+	if f, err = decode(out); err != nil {
+		return nil, fmt.Errorf("its description of itself: %w", err), nil
+	}
+	return f, nil, nil
+}
+
+// lastStep is what the script began last; "" when it never came that far.
+func lastStep(file string) string {
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("its description of itself: %w", err)
+		return ""
 	}
-	return f, nil
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	return lines[len(lines)-1]
 }
 
 // decode reads the script's document. The interpreter is what is in doubt

@@ -8,7 +8,7 @@ import (
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"default_scheme": "posix_prefix", "schemes": {"posix_prefix": {"stdlib": "/lib"}}}`))
-	f.Add([]byte(`{"schemes": {"": {}}, "probes": {"ssl": {"loaded": 1}, "zlib": null}, "libraries": []}`))
+	f.Add([]byte(`{"schemes": {"": {}}, "probes": {"ssl": {"values": {"a": "b"}, "lacks": [], "authorities": {"loaded": 1}}, "zlib": null}, "libraries": []}`))
 	f.Add([]byte(`{"schemes": {"": {}}} {}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		facts, err := decode(data)

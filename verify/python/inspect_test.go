@@ -4,7 +4,11 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha3"
+	"crypto/sha512"
 	"debug/elf"
 	"encoding/base64"
 	"encoding/binary"
@@ -57,7 +61,7 @@ func newFake(t *testing.T) *fake {
 		env:      make(map[string][]string),
 	}
 	f.site = filepath.Join(f.prefix, "lib/python3.13/site-packages")
-	f.write("bin/python3.13", "\x7fELF")
+	f.write("bin/python3.13", "an interpreter")
 	f.write("bin/pip3.13", "#!"+configured+"/bin/python3.13\nimport pip\n")
 	f.write("bin/pydoc3.13", "#!"+configured+"/bin/python3.13\nimport pydoc\n")
 	f.write("bin/python3.13-config", "#!/bin/sh\nprefix="+configured+"\n")
@@ -87,20 +91,70 @@ func newFake(t *testing.T) *fake {
 		"schemes": {"posix_prefix": {"stdlib": %[5]q, "purelib": %[6]q, "platlib": %[6]q, "scripts": %[7]q}},
 		"modules": {"ssl": "", "_ssl": "", "sqlite3": "", "ctypes": "", "zlib": "", "_decimal": ""},
 		"probes": {
-			"ssl": {"version": "OpenSSL 3.0.22", "loaded": 144, "files": 0, "cafile": "/etc/ssl/cert.pem", "capath": "/etc/ssl/certs"},
-			"sqlite": {"version": "3.40.1", "sum": 55, "json": true, "fts5": false},
-			"hashlib": {"algorithms": 14, "failed": {}, "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
-			"ctypes": {"value": 42},
-			"zlib": {"same": true, "smaller": true},
-			"decimal": {"version": "2.5.1", "accelerated": true}
+			"ssl": {
+				"values": {"text through TLS": "dliubyp", "unknown certificate": "refused"}, "detail": "OpenSSL 3.0.22, TLSv1.3 on loopback",
+				"authorities": {"loaded": 144, "files": 0, "cafile": "/etc/ssl/cert.pem", "capath": "/etc/ssl/certs"}
+			},
+			"sqlite": {"values": {"sum of 1 to 10": "55", "JSON": "42"}, "lacks": ["FTS5"], "detail": "3.40.1"},
+			"hashlib": {"values": %[9]s, "detail": "14 algorithms"},
+			"ctypes": {"values": {"result of a callback": "42", "strlen of pybuild": "7"}},
+			"zlib": {"values": {"text after zlib": "the same", "size after zlib": "smaller"}},
+			"decimal": {
+				"values": {"1/7": "0.14285714285714285714285714285714285714285714285714", "decimal.Decimal": "in C"}, "detail": "libmpdec 2.5.1"
+			}
 		},
 		"libraries": ["/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib64/libz.so.1", %[8]q]
 	}`, f.request.Executable, f.prefix, configured, work, lib+"/python3.13", f.site, f.prefix+"/bin",
-		lib+"/python3.13/lib-dynload/_ssl.so")
+		lib+"/python3.13/lib-dynload/_ssl.so", digests(t))
 	if err := json.Unmarshal([]byte(answer), &f.answer); err != nil {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// digests are those of "abc" that every Python must know, by other programs than Python.
+func digests(t *testing.T) string {
+	t.Helper()
+	hash := map[string]any{
+		"md5": md5.Sum([]byte("abc")), "sha1": sha1.Sum([]byte("abc")), "sha224": sha256.Sum224([]byte("abc")), "sha256": sha256.Sum256([]byte("abc")),
+		"sha384": sha512.Sum384([]byte("abc")), "sha512": sha512.Sum512([]byte("abc")), "sha3_224": sha3.Sum224([]byte("abc")),
+		"sha3_256": sha3.Sum256([]byte("abc")), "sha3_384": sha3.Sum384([]byte("abc")), "sha3_512": sha3.Sum512([]byte("abc")),
+		"shake_128": sha3.SumSHAKE128([]byte("abc"), 32), "shake_256": sha3.SumSHAKE256([]byte("abc"), 32),
+	}
+	texts := map[string]string{
+		// Of b2sum and RFC 7693.
+		"blake2b": "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d17d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
+		"blake2s": "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982",
+	}
+	for name, sum := range hash {
+		texts[name] = fmt.Sprintf("%x", sum)
+	}
+	text, err := json.Marshal(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// promise adds modules that import.
+func (f *fake) promise(part string, names ...string) {
+	for _, name := range names {
+		f.request.Modules = append(f.request.Modules, python.Module{Part: part, Name: name})
+		f.in("modules")[name] = ""
+	}
+}
+
+// answers makes the interpreter answer a probe with an even number of keys and values; a key without a value is lacking.
+func (f *fake) answers(probe string, pairs ...string) {
+	values, lacks := map[string]any{}, []any{}
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			lacks = append(lacks, pairs[i])
+		} else {
+			values[pairs[i]] = pairs[i+1]
+		}
+	}
+	f.in("probes")[probe] = map[string]any{"values": values, "lacks": lacks}
 }
 
 func (f *fake) path(name string) string { return filepath.Join(f.prefix, name) }
@@ -286,6 +340,13 @@ func elfFile(t *testing.T, runpath string) string {
 	return b.String()
 }
 
+// openssl is the answer about what only OpenSSL can do.
+var openssl = []string{
+	"hmac", "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+	"pbkdf2", "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc",
+	"scrypt", "77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442",
+}
+
 // rows are what may be wrong, beside what is right and looks alike: a row
 // without an error passes.
 var rows = []struct {
@@ -344,20 +405,20 @@ var rows = []struct {
 	{"shared", func(f *fake) {
 		f.request.Shared, f.in()["shared"] = true, true
 		f.in()["libraries"] = []string{f.path("lib/libpython3.13.so.1.0")}
-		f.write("bin/python3.13", elfFile(f.t, "/elsewhere:"+configured+"/lib"))
+		f.write("bin/python3.13", elfFile(f.t, configured+"/lib"))
 	}, "", nil},
 	{"shared, without rpath", func(f *fake) {
 		f.request.Shared, f.in()["shared"] = true, true
 		f.in()["libraries"] = []string{f.path("lib/libpython3.13.so.1.0")}
 		f.write("bin/python3.13", elfFile(f.t, "/elsewhere"))
-	}, `linkage: rpath is "/elsewhere", not ` + configured + "/lib", nil},
+	}, `linkage: rpath names "/elsewhere", in bin/python3.13; rpath is "/elsewhere", not ` + configured + "/lib", nil},
 	{"shared, with the installed library", func(f *fake) {
 		f.request.Shared, f.in()["shared"] = true, true
 		f.in()["libraries"] = []string{configured + "/lib/libpython3.13.so.1.0"}
 		f.write("bin/python3.13", elfFile(f.t, configured+"/lib"))
 	}, "linkage: libpython is " + configured + "/lib/libpython3.13.so.1.0, not in PREFIX/lib", nil},
 	{"shared, but no library and no ELF", func(f *fake) { f.request.Shared, f.in()["shared"] = true, true },
-		"linkage: libpython is nowhere, not in PREFIX/lib; rpath: EOF", nil},
+		"linkage: libpython is nowhere, not in PREFIX/lib; PREFIX/bin/python3.13 is no ELF file, not one with an rpath", nil},
 
 	{"module missing", func(f *fake) { f.in("modules")["_ssl"] = "ModuleNotFoundError: No module named '_ssl'" },
 		"modules: _ssl (part ssl): ModuleNotFoundError: No module named '_ssl'", nil},
@@ -365,9 +426,26 @@ var rows = []struct {
 		"modules: _ssl (part ssl): A; zlib (part zlib): was not tried", nil},
 	{"module missing, not promised", func(f *fake) { f.in("modules")["_gdbm"] = "A" }, "", nil},
 
-	{"no certificates", func(f *fake) { f.in("probes", "ssl")["loaded"] = 0 },
+	{"crashes at once", func(f *fake) {
+		f.override["describe"] = func([]string) ([]byte, error) { return nil, errors.New("signal: aborted") }
+	}, "start: signal: aborted", nil},
+	{"crashes in a module", func(f *fake) {
+		f.override["describe"] = func([]string) ([]byte, error) {
+			progress := []byte("import ssl\nimport _ssl\n")
+			return nil, errors.Join(errors.New("signal: segmentation fault"), os.WriteFile(f.request.Work+"/progress", progress, 0o600))
+		}
+	}, "start: import _ssl: signal: segmentation fault", nil},
+
+	{"no certificates", func(f *fake) { f.in("probes", "ssl", "authorities")["loaded"] = 0 },
 		"ssl: no certificates of authorities, neither in /etc/ssl/cert.pem nor in /etc/ssl/certs", nil},
-	{"certificates in a directory", func(f *fake) { f.in("probes", "ssl")["loaded"] = 0; f.in("probes", "ssl")["files"] = 3 }, "", nil},
+	{"certificates in a directory", func(f *fake) {
+		f.in("probes", "ssl", "authorities")["loaded"], f.in("probes", "ssl", "authorities")["files"] = 0, 3
+	}, "", nil},
+	{"certificates not looked for", func(f *fake) { delete(f.in("probes", "ssl"), "authorities") },
+		"ssl: certificates of authorities: was not tried", nil},
+	{"TLS loses text", func(f *fake) { f.in("probes", "ssl", "values")["text through TLS"] = "" }, "ssl: text through TLS is , not dliubyp", nil},
+	{"TLS trusts everybody", func(f *fake) { f.in("probes", "ssl", "values")["unknown certificate"] = "accepted" },
+		"ssl: unknown certificate is accepted, not refused", nil},
 	{"ssl fails", func(f *fake) { f.in("probes", "ssl")["error"] = "SSLError: no" }, "ssl: SSLError: no", nil},
 	{"ssl not tried", func(f *fake) { delete(f.in("probes"), "ssl") }, "ssl: was not tried", nil},
 	{"ssl not promised", func(f *fake) {
@@ -375,38 +453,132 @@ var rows = []struct {
 		f.request.Modules = f.request.Modules[2:]
 	}, "", nil},
 
-	{"wrong query", func(f *fake) { f.in("probes", "sqlite")["sum"] = 54 }, "sqlite: sum of 1 to 10 is 54, not 55", nil},
+	{"wrong query", func(f *fake) { f.in("probes", "sqlite", "values")["sum of 1 to 10"] = "54" }, "sqlite: sum of 1 to 10 is 54, not 55", nil},
+	{"wrong JSON", func(f *fake) { f.in("probes", "sqlite", "values")["JSON"] = "1" }, "sqlite: JSON is 1, not 42", nil},
+	{"wrong JSON, said to be lacking", func(f *fake) {
+		f.in("probes", "sqlite", "values")["JSON"] = "1"
+		f.in("probes", "sqlite")["lacks"] = []string{"JSON", "FTS5"}
+	}, "sqlite: JSON is 1, not 42", nil},
+	{"wrong texts", func(f *fake) { f.in("probes", "sqlite", "values")["FTS5"] = "[1, 2]" }, "sqlite: FTS5 is [1, 2], not [1, 3]", nil},
+	{"right texts", func(f *fake) { f.in("probes", "sqlite", "values")["FTS5"] = "[1, 3]" }, "", nil},
+	{"texts not tried", func(f *fake) { f.in("probes", "sqlite")["lacks"] = []string{} }, "sqlite: FTS5: was not tried", nil},
+	{"sqlite lacks what it cannot", func(f *fake) { f.answers("sqlite", "sum of 1 to 10", "", "JSON", "42", "FTS5", "") },
+		"sqlite: sum of 1 to 10: was not tried", nil},
 	{"sqlite fails", func(f *fake) { f.in("probes", "sqlite")["error"] = "E" }, "sqlite: E", nil},
 	{"sqlite not tried", func(f *fake) { delete(f.in("probes"), "sqlite") }, "sqlite: was not tried", nil},
-	{"sqlite without extras", func(f *fake) { f.in("probes", "sqlite")["json"] = false }, "", nil},
+	{"sqlite without extras", func(f *fake) { f.answers("sqlite", "sum of 1 to 10", "55", "JSON", "", "FTS5", "") }, "", nil},
 
-	{"no blake2", func(f *fake) {
-		f.in("probes", "hashlib")["failed"] = map[string]any{"md5": "ValueError: B", "blake2b": "ValueError: A"}
-	},
-		"hashlib: blake2b: ValueError: A; md5: ValueError: B", nil},
-	{"wrong digest", func(f *fake) { f.in("probes", "hashlib")["sha256"] = "00" },
-		"hashlib: sha256 of abc is 00, not ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", nil},
+	{"no md5", func(f *fake) { f.in("probes", "hashlib", "values")["md5"] = "ValueError: B" },
+		"hashlib: md5 is ValueError: B, not 900150983cd24fb0d6963f7d28e17f72", nil},
+	{"wrong digest", func(f *fake) { f.in("probes", "hashlib", "values")["sha256"] = "00" },
+		"hashlib: sha256 is 00, not ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", nil},
+	{"digest not tried", func(f *fake) { delete(f.in("probes", "hashlib", "values"), "shake_256") }, "hashlib: shake_256: was not tried", nil},
+	{"digest of the future", func(f *fake) { f.in("probes", "hashlib", "values")["sha4"] = "00" }, "", nil},
 	{"hashlib fails", func(f *fake) { f.in("probes", "hashlib")["error"] = "E" }, "hashlib: E", nil},
 	{"hashlib not tried", func(f *fake) { delete(f.in("probes"), "hashlib") }, "hashlib: was not tried", nil},
+	{"key derivation", func(f *fake) { f.promise("hashlib", "_hashlib"); f.answers("openssl", openssl...) }, "", nil},
+	{"key derivation, in part", func(f *fake) {
+		f.promise("hashlib", "_hashlib")
+		f.answers("openssl", append(slices.Clone(openssl[:4]), "scrypt", "")...)
+	}, "", nil},
+	{"key derivation, wrong", func(f *fake) {
+		f.promise("hashlib", "_hashlib")
+		f.answers("openssl", append(slices.Clone(openssl[:4]), "scrypt", "ValueError: no")...)
+	}, "hashlib: openssl: scrypt is ValueError: no, not " + openssl[5], nil},
 
-	{"wrong callback", func(f *fake) { f.in("probes", "ctypes")["value"] = 41 }, "ctypes: result of a callback is 41, not 42", nil},
+	{"wrong callback", func(f *fake) { f.in("probes", "ctypes", "values")["result of a callback"] = "41" },
+		"ctypes: result of a callback is 41, not 42", nil},
+	{"wrong call", func(f *fake) { f.in("probes", "ctypes", "values")["strlen of pybuild"] = "0" }, "ctypes: strlen of pybuild is 0, not 7", nil},
 	{"ctypes fails", func(f *fake) { f.in("probes", "ctypes")["error"] = "MemoryError" }, "ctypes: MemoryError", nil},
 	{"ctypes not tried", func(f *fake) { delete(f.in("probes"), "ctypes") }, "ctypes: was not tried", nil},
 
-	{"zlib loses text", func(f *fake) { f.in("probes", "zlib")["same"] = false }, "compression: zlib: text is not the same after a round trip", nil},
-	{"zlib stores", func(f *fake) { f.in("probes", "zlib")["smaller"] = false }, "compression: zlib: text does not get smaller", nil},
+	{"zlib loses text", func(f *fake) { f.in("probes", "zlib", "values")["text after zlib"] = "another" },
+		"compression: zlib: text after zlib is another, not the same", nil},
+	{"zlib stores", func(f *fake) { f.in("probes", "zlib", "values")["size after zlib"] = "not smaller" },
+		"compression: zlib: size after zlib is not smaller, not smaller", nil},
 	{"zlib fails", func(f *fake) { f.in("probes", "zlib")["error"] = "E" }, "compression: zlib: E", nil},
 	{"zlib not tried", func(f *fake) { delete(f.in("probes"), "zlib") }, "compression: zlib: was not tried", nil},
+	{"zlib and bz2 fail", func(f *fake) {
+		f.promise("bz2", "bz2")
+		f.in("probes", "zlib")["error"] = "E"
+	}, "compression: zlib: E; bz2: was not tried", nil},
 	{"bz2 and zstd", func(f *fake) {
-		f.request.Modules = append(f.request.Modules, python.Module{Part: "bz2", Name: "bz2"}, python.Module{Part: "zstd", Name: "_zstd"})
-		f.in("modules")["bz2"], f.in("modules")["_zstd"] = "", ""
-		f.in("probes")["bz2"] = map[string]any{"same": true, "smaller": true}
-		f.in("probes")["zstd"] = map[string]any{"same": true, "smaller": true}
+		f.promise("bz2", "bz2")
+		f.promise("zstd", "_zstd")
+		f.answers("bz2", "text after bz2", "the same", "size after bz2", "smaller")
+		f.answers("zstd", "text after compression.zstd", "the same", "size after compression.zstd", "smaller")
 	}, "", nil},
 
-	{"slow decimal", func(f *fake) { f.in("probes", "decimal")["accelerated"] = false }, "decimal: decimal.Decimal is the one written in Python", nil},
+	{"slow decimal", func(f *fake) { f.in("probes", "decimal", "values")["decimal.Decimal"] = "in Python" },
+		"decimal: decimal.Decimal is in Python, not in C", nil},
+	{"wrong decimal", func(f *fake) { f.in("probes", "decimal", "values")["1/7"] = "0.14" },
+		"decimal: 1/7 is 0.14, not 0.14285714285714285714285714285714285714285714285714", nil},
 	{"decimal fails", func(f *fake) { f.in("probes", "decimal")["error"] = "E" }, "decimal: E", nil},
 	{"decimal not tried", func(f *fake) { delete(f.in("probes"), "decimal") }, "decimal: was not tried", nil},
+
+	{"curses", func(f *fake) { f.promise("curses", "_curses"); f.answers("curses", "terminfo", "am=1") }, "", nil},
+	{"curses, no terminfo", func(f *fake) { f.promise("curses", "curses"); f.answers("curses", "terminfo", "") }, "", nil},
+	{"curses, wrong", func(f *fake) { f.promise("curses", "curses"); f.answers("curses", "terminfo", "am=0") },
+		"curses: terminfo is am=0, not am=1", nil},
+	{"readline", func(f *fake) {
+		f.promise("readline", "readline")
+		f.answers("readline", "last line of history", "pybuild")
+	}, "", nil},
+	{"readline, wrong", func(f *fake) {
+		f.promise("readline", "readline")
+		f.answers("readline", "last line of history", "None")
+	},
+		"readline: last line of history is None, not pybuild", nil},
+	{"tkinter", func(f *fake) { f.promise("tkinter", "_tkinter"); f.answers("tkinter", "expr {6 * 7}", "42") }, "", nil},
+	{"tkinter, wrong", func(f *fake) { f.promise("tkinter", "tkinter"); f.answers("tkinter", "expr {6 * 7}", "6 * 7") },
+		"tkinter: expr {6 * 7} is 6 * 7, not 42", nil},
+	{"databases", func(f *fake) {
+		f.promise("gdbm", "_gdbm")
+		f.promise("ndbm", "_dbm")
+		f.answers("gdbm", "text in a database of _gdbm", "pybuild")
+		f.answers("ndbm", "text in a database of _dbm", "pybuild")
+	}, "", nil},
+	{"databases, one wrong", func(f *fake) {
+		f.promise("gdbm", "_gdbm")
+		f.promise("ndbm", "_dbm")
+		f.answers("gdbm", "text in a database of _gdbm", "pybuild")
+		f.answers("ndbm", "text in a database of _dbm", "p")
+	}, "dbm: ndbm: text in a database of _dbm is p, not pybuild", nil},
+	{"uuid", func(f *fake) { f.promise("uuid", "_uuid"); f.answers("uuid", "version", "1", "two of them", "differ") }, "", nil},
+	{"uuid, wrong", func(f *fake) {
+		f.promise("uuid", "_uuid")
+		f.answers("uuid", "version", "4", "two of them", "the same")
+	},
+		"uuid: two of them is the same, not differ; version is 4, not 1", nil},
+	{"zoneinfo", func(f *fake) {
+		f.promise("core", "zoneinfo")
+		f.answers("zoneinfo", "zoneinfo.ZoneInfo", "in C", "offsets of a zone", "5400 5400", "tzdata", "-18000 -14400")
+	}, "", nil},
+	{"zoneinfo, no tzdata", func(f *fake) {
+		f.promise("core", "zoneinfo")
+		f.answers("zoneinfo", "zoneinfo.ZoneInfo", "in C", "offsets of a zone", "5400 5400", "tzdata", "")
+	}, "", nil},
+	{"zoneinfo, slow and wrong", func(f *fake) {
+		f.promise("core", "zoneinfo")
+		f.answers("zoneinfo", "zoneinfo.ZoneInfo", "in Python", "offsets of a zone", "5400 5400", "tzdata", "0 0")
+	}, "zoneinfo: tzdata is 0 0, not -18000 -14400; zoneinfo.ZoneInfo is in Python, not in C", nil},
+	{"crypt", func(f *fake) {
+		f.promise("crypt", "_crypt")
+		f.answers("crypt", "method", "$6$", "same word", "good", "other word", "wrong")
+	}, "", nil},
+	{"crypt, wrong", func(f *fake) {
+		f.promise("crypt", "_crypt")
+		f.answers("crypt", "method", "$6$", "same word", "good", "other word", "good")
+	}, "crypt: other word is good, not wrong", nil},
+	{"core", func(f *fake) {
+		f.promise("core", "math", "_socket", "_multiprocessing", "select")
+		f.answers("core", "math", "6 1.414213562373095", "socket", "pybuild", "multiprocessing", "locked")
+	}, "", nil},
+	{"core, no shared memory", func(f *fake) { f.promise("core", "_multiprocessing"); f.answers("core", "multiprocessing", "") }, "", nil},
+	{"core, wrong", func(f *fake) {
+		f.promise("core", "math", "_socket", "_json")
+		f.answers("core", "math", "6 1.4", "socket", "", "json", "ImportError: no")
+	}, "core: json is ImportError: no, not {\"a\": [1, 2.5, null]}, in C; math is 6 1.4, not 6 1.414213562373095; socket: was not tried", nil},
 
 	{"foreign libraries", func(f *fake) {
 		f.in()["libraries"] = []string{"/usr/local/lib/libssl.so.3", "/home/linuxbrew/.linuxbrew/lib/libz.so.1", "/lib/libc.so.6"}
@@ -593,8 +765,9 @@ func TestInspect(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	f := newFake(t)
-	f.request.Modules = append(f.request.Modules, python.Module{Part: "uuid", Name: "_uuid"})
+	f.promise("uuid", "uuid", "_uuid")
 	f.in("modules")["_uuid"] = "ImportError: gone"
+	f.in("probes")["uuid"] = map[string]any{"error": "ImportError: gone"}
 	report, err := python.Inspect(t.Context(), f.request)
 	missing := &python.ModuleError{Module: python.Module{Part: "uuid", Name: "_uuid"}, Reason: "ImportError: gone"}
 	var e *python.ModuleError
@@ -606,13 +779,14 @@ func TestReport(t *testing.T) {
 			{Check: python.CheckVersion, Detail: "3.13.5"},
 			{Check: python.CheckPrefix, Detail: f.prefix},
 			{Check: python.CheckBuild, Detail: "GCC 12.2.0"},
-			{Check: python.CheckModules, Detail: "6 of 7 import", Err: missing},
-			{Check: python.CheckSSL, Detail: "OpenSSL 3.0.22, 144 certificates"},
-			{Check: python.CheckSQLite, Detail: "3.40.1, with JSON, without FTS5"},
+			{Check: python.CheckModules, Detail: "7 of 8 import", Err: missing},
+			{Check: python.CheckSSL, Detail: "OpenSSL 3.0.22, TLSv1.3 on loopback, 144 certificates"},
+			{Check: python.CheckSQLite, Detail: "3.40.1, without FTS5"},
 			{Check: python.CheckHashlib, Detail: "14 algorithms"},
 			{Check: python.CheckCtypes},
 			{Check: python.CheckCompression, Detail: "zlib"},
 			{Check: python.CheckDecimal, Detail: "libmpdec 2.5.1"},
+			{Check: python.CheckUUID, Err: errors.New("ImportError: gone")},
 			{Check: python.CheckLinkage, Detail: "3 libraries"},
 			{Check: python.CheckScripts, Detail: "4 files in " + f.prefix + "/bin"},
 			{Check: python.CheckPip, Detail: "pip 25.1.1"},
@@ -624,6 +798,7 @@ func TestReport(t *testing.T) {
 		Parts: map[string]error{
 			"ssl": nil, "sqlite": nil, "ctypes": nil, "zlib": nil, "decimal": nil, "uuid": missing,
 		},
+		Libraries: []python.Library{},
 	}
 	if !reflect.DeepEqual(report, want) {
 		t.Errorf("got  %+v\nwant %+v", report, want)

@@ -29,14 +29,24 @@ func TestReal(t *testing.T) {
 		Version            string
 		Prefix, Configured string
 		GIL, Debug, Shared bool
+		Modules            []string
 	}
-	out, err := exec.Command(executable, "-I", "-c", `
+	out, err := exec.Command(executable, "-I", "-W", "ignore", "-c", `
 import importlib, json, platform, sys, sysconfig
+def imports(name):
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        pass
+all = """ssl _ssl hashlib _hashlib ctypes bz2 lzma sqlite3 zlib compression.zstd _decimal _curses curses.panel readline _tkinter
+    _gdbm _dbm _uuid zoneinfo _crypt nis _asyncio _datetime _json math _multiprocessing _pickle pyexpat _socket _struct
+    _posixsubprocess unicodedata""".split()
 data = importlib.import_module(sysconfig._get_sysconfigdata_name())
 on = lambda name: bool(sysconfig.get_config_var(name))
 print(json.dumps({
     "version": platform.python_version(), "prefix": sys.base_prefix,
     "configured": data.build_time_vars["prefix"],
+    "modules": [name for name in all if imports(name)],
     "gil": not on("Py_GIL_DISABLED"), "debug": on("Py_DEBUG"), "shared": on("Py_ENABLE_SHARED"),
 }))`).Output()
 	if err != nil {
@@ -58,7 +68,7 @@ print(json.dumps({
 		Debug:            about.Debug,
 		Shared:           about.Shared,
 	}
-	for _, name := range []string{"ssl", "hashlib", "ctypes", "bz2", "lzma", "sqlite3", "zlib", "_decimal"} {
+	for _, name := range about.Modules {
 		request.Modules = append(request.Modules, python.Module{Part: strings.Trim(name, "_3"), Name: name})
 	}
 	if about.Prefix == about.Configured {
@@ -84,6 +94,9 @@ print(json.dumps({
 			if r.Check == python.CheckPip {
 				pip = r.Detail
 			}
+		}
+		for _, l := range report.Libraries {
+			t.Logf("%-12s %-28s %s, by %d", l.Origin, l.Soname, l.Path, len(l.Users))
 		}
 		t.Log("whole: ", time.Since(start))
 		if want := filepath.Join(prefix, "lib"); !strings.HasPrefix(report.Schemes["posix_prefix"], want) {
