@@ -44,7 +44,11 @@ type Manifest struct {
 
 	Parts  map[string]string `json:"parts"` // name to "present", "missing" or "dropped"
 	Checks []Check           `json:"checks"`
-	Marker string            `json:"marker"` // of PEP 668: "absent"
+	// Libraries are the shared libraries that the installation needs, and where they were found.
+	Libraries []Library `json:"libraries"`
+	// Quirks say what was done otherwise than usual, because of the release or the toolchain.
+	Quirks []string `json:"quirks"`
+	Marker string   `json:"marker"` // of PEP 668: "absent"
 
 	// Options is what the user asked for, in the caller's own words: compared as a whole it tells whether the same command is
 	// given again.
@@ -73,6 +77,14 @@ type Signature struct {
 type Check struct {
 	Name   string `json:"name"`
 	Detail string `json:"detail"`
+}
+
+// A Library is a shared library that files of the installation need.
+type Library struct {
+	Soname string   `json:"soname"`
+	Path   string   `json:"path"`   // where it was found; empty: nowhere
+	Origin string   `json:"origin"` // "system", "prefix", "foreign" or "missing"
+	Users  []string `json:"users"`  // the files that need it, relative to the prefix
 }
 
 // A ManifestError reports a manifest that cannot be relied on.
@@ -206,7 +218,7 @@ func decode(name string, data []byte) (m *Manifest, reason string, err error) {
 func (m *Manifest) encode() ([]byte, error) {
 	// An empty list and none are the same, and must be the same bytes.
 	c := *m
-	for _, list := range []*[]string{&c.ConfigureArgs, &c.Environment, &c.Options} {
+	for _, list := range []*[]string{&c.ConfigureArgs, &c.Environment, &c.Quirks, &c.Options} {
 		if *list == nil {
 			*list = []string{}
 		}
@@ -216,6 +228,9 @@ func (m *Manifest) encode() ([]byte, error) {
 	}
 	if c.Checks == nil {
 		c.Checks = []Check{}
+	}
+	if c.Libraries == nil {
+		c.Libraries = []Library{}
 	}
 	if c.Paths == nil {
 		c.Paths = []Entry{}

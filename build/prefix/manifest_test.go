@@ -19,6 +19,7 @@ func sample() *Manifest {
 		Signature: Signature{Kind: "sigstore", Identity: "thomas@python.org"},
 		Profile:   "release", ConfigureArgs: []string{"--with-lto=<thin> & more"}, Environment: []string{"CC=gcc"}, Compiler: "gcc 12.2.0",
 		Parts: map[string]string{"tkinter": "missing", "ssl": "present"}, Checks: []Check{{Name: "pip", Detail: "25.1.1"}}, Marker: "absent",
+		Libraries: []Library{{Soname: "libz.so.1", Path: "/usr/lib/libz.so.1", Origin: "system", Users: []string{"lib/zlib.so"}}}, Quirks: []string{"a stack of 1 MiB"},
 		Options: []string{"profile=release"},
 		Paths: []Entry{
 			{Path: "bin", Type: "dir", Mode: "0755"},
@@ -62,6 +63,19 @@ const sampleText = `{
       "name": "pip",
       "detail": "25.1.1"
     }
+  ],
+  "libraries": [
+    {
+      "soname": "libz.so.1",
+      "path": "/usr/lib/libz.so.1",
+      "origin": "system",
+      "users": [
+        "lib/zlib.so"
+      ]
+    }
+  ],
+  "quirks": [
+    "a stack of 1 MiB"
   ],
   "marker": "absent",
   "options": [

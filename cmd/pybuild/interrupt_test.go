@@ -118,4 +118,5 @@ func (r *recorder) Step(_, step string) func(error) {
 
 func (r *recorder) Progress(int64, int64) {}
 func (r *recorder) Warn(string)           {}
+func (r *recorder) Note(string)           {}
 func (r *recorder) Detail(string)         {}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -192,18 +193,20 @@ shown without looking.`,
 				_, err := fmt.Fprintln(a.Stdout, strings.Join(in.Host.Packages(needs), "\n"))
 				return err
 			}
-			var missing []host.Missing
+			var found *host.Findings
 			if distribution == "" {
-				found, err := in.Provide(cmd.Context(), releases[0], o)
+				dir, err := install.Scratch()
 				if err != nil {
 					return err
 				}
-				missing = found.Missing
+				if found, err = in.Provide(cmd.Context(), releases[0], o, dir); err != nil {
+					return err
+				}
 			}
-			if err := a.showNeeds(in.Host, needs, missing, releases[0]); err != nil {
+			if err := a.showNeeds(in.Host, needs, found, releases[0]); err != nil || found == nil {
 				return err
 			}
-			return in.Host.Require(missing)
+			return in.Host.Require(found.Missing)
 		},
 		ValidArgsFunction: a.completeVersions,
 	}
@@ -221,37 +224,53 @@ shown without looking.`,
 type need struct {
 	Name     string   `json:"name"`
 	Tier     string   `json:"tier"`
-	State    string   `json:"state"`
+	State    string   `json:"state"` // present, missing; absent: the distribution does not have it; unknown: nobody looked
 	Reason   string   `json:"reason,omitempty"`
 	Packages []string `json:"packages"`
 }
 
-func (a *app) showNeeds(h *host.Host, needs host.Needs, missing []host.Missing, rel *recipes.Selection) error {
-	reasons := map[string]string{}
-	for _, m := range missing {
-		reasons[m.Name] = m.Reason
-	}
+// showNeeds writes the table. found is nil where nobody has looked, because the needs are those of another distribution.
+func (a *app) showNeeds(h *host.Host, needs host.Needs, found *host.Findings, rel *recipes.Selection) error {
 	var list []need
 	add := func(name, tier string) {
-		n := need{Name: name, Tier: tier, State: "present", Reason: reasons[name], Packages: []string{}}
-		if n.Reason != "" {
-			n.State = "missing"
-		}
+		n := need{Name: name, Tier: tier, State: "present", Packages: []string{}}
 		if h.Platform != nil {
 			n.Packages = append(n.Packages, h.Platform.Packages[name]...)
+		}
+		if found == nil {
+			n.State = "unknown"
+			if h.Platform != nil && slices.Contains(h.Platform.Absent, name) {
+				n.State = "absent"
+			}
+			list = append(list, n)
+			return
+		}
+		for _, m := range found.Missing {
+			if m.Name == name {
+				n.State, n.Reason = "missing", m.Reason
+			}
 		}
 		list = append(list, n)
 	}
 	for _, t := range needs.Tools {
-		add(t.Name, "required")
+		add(t.Name, recipes.TierRequired)
 	}
 	for _, p := range needs.Parts {
-		if p.Tier != "option" {
+		if len(p.Probes) > 0 {
 			add(p.Name, p.Tier)
 		}
 	}
+	document := map[string]any{"version": rel.String(), "distribution": h.Name, "needs": list, "packages": h.Packages(needs)}
+	if h.Platform != nil && len(h.Platform.Says) > 0 {
+		document["notes"] = h.Platform.Says
+	}
+	if found != nil {
+		t := found.Toolchain
+		document["install"] = h.Install(found.Missing)
+		document["toolchain"] = map[string]string{"compiler": t.Compiler, "compiler_version": t.CompilerVersion, "libc": t.Libc, "libc_version": t.LibcVersion}
+	}
 	if a.json {
-		return a.document(map[string]any{"version": rel.String(), "distribution": h.Name, "needs": list, "packages": h.Packages(needs), "install": h.Install(missing)})
+		return a.document(document)
 	}
 	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NEED\tTIER\tSTATE\tPACKAGES\tREASON")

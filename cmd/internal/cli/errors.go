@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -74,6 +75,10 @@ func explain(ctx context.Context, err error) failure {
 		platform  *host.UnknownError
 		invalid   *prefix.InvalidError
 		missing   *host.MissingError
+		clock     *host.ClockError
+		memory    *host.MemoryError
+		nowhereTo *host.NoBuildDirError
+		quirk     *install.QuirkError
 		manager   *install.PackageManagerError
 		digest    *install.DigestError
 		signature *install.SignatureError
@@ -82,6 +87,7 @@ func explain(ctx context.Context, err error) failure {
 		nowhere   *install.NowhereError
 		cache     *fetch.CacheError
 		step      *build.StepError
+		modules   *build.ModulesError
 		rejected  *install.RejectedError
 		changed   *install.ChangedError
 		refused   *prefix.RefusedError
@@ -106,12 +112,28 @@ func explain(ctx context.Context, err error) failure {
 	case errors.As(err, &version):
 		set(2, "unknown-version", nearest(version)...)
 	case errors.As(err, &platform):
+		if platform.Malformed {
+			set(2, "unknown-distribution", "write it as ID:VERSION_ID of /etc/os-release, for example debian:13, rocky:9, debian:testing")
+			break
+		}
 		set(2, "unknown-distribution", "known are "+strings.Join(platform.Known, ", "))
 	case errors.As(err, &invalid):
 		set(2, "invalid-prefix", "give an absolute path without white space, for example --prefix /usr/local or --prefix /opt/python/{series}")
 	case errors.As(err, &missing):
 		set(3, "missing-needs", missingHints(missing)...)
 		f.Missing, f.Install = missing.Missing, missing.Install
+	case errors.As(err, &quirk):
+		set(3, "toolchain", "name another compiler with CC=…, or choose another release")
+	case errors.As(err, &clock):
+		set(3, "clock", "set the clock: make and the verification of signatures depend on it")
+	case errors.As(err, &memory):
+		set(3, "memory", "free some memory, add swap, or build on another machine")
+	case errors.As(err, &nowhereTo):
+		if !slices.ContainsFunc(nowhereTo.Unfit, func(u *host.UnfitError) bool { return u.Reason != host.UnfitSpace }) {
+			set(8, "no-space", "make room, or place the build elsewhere with --build-dir DIR")
+			break
+		}
+		set(3, "build-directory", "name a directory that you may write and from which programs run: --build-dir DIR")
 	case errors.As(err, &manager):
 		set(3, "package-manager", "mend what the package manager complains about, or run it yourself: "+run.Quote(manager.Command))
 	case errors.As(err, &digest):
@@ -134,7 +156,13 @@ func explain(ctx context.Context, err error) failure {
 		set(5, "no-source", strings.Join(nowhere.Others, ", ")+" can be had from the distribution's pool: pybuild "+nowhere.Others[0])
 	case errors.As(err, &sources):
 		set(5, "no-source", "name a place that this machine can reach with --mirror URL, or a file with --source FILE")
+	case errors.As(err, &modules):
+		set(6, "missing-modules", modulesHints(modules)...)
+		f.Log = modules.Log
 	case errors.As(err, &step):
+		if step.Known != nil {
+			f.Hints = append(f.Hints, step.Known.Summary+": "+step.Known.Remedy)
+		}
 		set(6, step.Step+"-failed", "the whole log is "+step.Log)
 		f.Message, f.Log = stepMessage(step), step.Log
 	case errors.As(err, &rejected), errors.As(err, &tree):
@@ -186,11 +214,42 @@ func nearest(e *recipes.UnknownVersionError) []string {
 	return append(hints, "`pybuild list --all` shows every release")
 }
 
-func missingHints(e *host.MissingError) []string {
-	if e.Install == nil {
-		return []string{"install these libraries with their headers; there is no list of packages for this distribution"}
+func missingHints(e *host.MissingError) (hints []string) {
+	known := e.Host.Platform != nil
+	for _, m := range e.Missing {
+		switch {
+		case m.Absent:
+			hints = append(hints, m.Name+" cannot be had on this distribution: leave it out on purpose with --without "+m.Name)
+		case !known && len(m.Libraries) > 0:
+			hints = append(hints, m.Name+" needs "+strings.Join(m.Libraries, ", or "))
+		}
 	}
-	return []string{"install them: " + run.Quote(install.Privileged(e.Install)), "or let pybuild do it: add --install-deps"}
+	if known {
+		hints = append(hints, e.Host.Platform.Says...)
+	}
+	switch {
+	case e.Install != nil:
+		hints = append(hints, "install them: "+run.Quote(install.Privileged(e.Install)), "or let pybuild do it: add --install-deps")
+	case !known:
+		hints = append(hints, "install these libraries with their headers; there is no list of packages for this distribution")
+	}
+	return hints
+}
+
+// modulesHints name the parts that CPython left out although their needs were there.
+func modulesHints(e *build.ModulesError) []string {
+	var parts []string
+	for _, m := range e.Modules {
+		if !slices.Contains(parts, m.Part) {
+			parts = append(parts, m.Part)
+		}
+	}
+	hints := []string{"the whole log is " + e.Log}
+	var step *build.StepError
+	if errors.As(e, &step) && step.Known != nil {
+		hints = append(hints, step.Known.Summary+": "+step.Known.Remedy)
+	}
+	return append(hints, "`pybuild deps` looks for the needs again; --without "+strings.Join(parts, ",")+" builds without them, on purpose")
 }
 
 func digestHint(e *install.DigestError) string {

@@ -27,6 +27,7 @@ func TestExplain(t *testing.T) {
 	full := &fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}
 	denied := &fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}
 	debian := []string{"apt-get", "install", "--yes", "libssl-dev"}
+	known := &host.Host{Platform: &recipes.Platform{}}
 	for _, test := range []struct {
 		name   string
 		err    error
@@ -40,8 +41,19 @@ func TestExplain(t *testing.T) {
 		{"version like no other", &recipes.UnknownVersionError{Spec: "x"}, 2, "unknown-version", "`pybuild list --all` shows"},
 		{"distribution", &host.UnknownError{Name: "plan9", Known: []string{"debian", "fedora"}}, 2, "unknown-distribution", "known are debian, fedora"},
 		{"invalid prefix", &prefix.InvalidError{Prefix: "x", Reason: "is not absolute"}, 2, "invalid-prefix", "give an absolute path"},
-		{"needs", &host.MissingError{Missing: []host.Missing{{Name: "ssl"}}, Install: debian}, 3, "missing-needs", "install them: "},
-		{"needs of a stranger", &host.MissingError{Missing: []host.Missing{{Name: "ssl"}}}, 3, "missing-needs", "install these libraries"},
+		{"needs", &host.MissingError{Host: known, Missing: []host.Missing{{Name: "ssl"}}, Install: debian}, 3, "missing-needs", "install them: "},
+		{"needs that nobody has", &host.MissingError{Host: known, Missing: []host.Missing{{Name: "zstd", Absent: true}}}, 3, "missing-needs", "zstd cannot be had on this distribution: leave it out on purpose with --without zstd"},
+		{"needs of a stranger", &host.MissingError{Host: &host.Host{}, Missing: []host.Missing{{Name: "ssl", Libraries: []string{"openssl/ssl.h, libssl and libcrypto"}}}}, 3, "missing-needs", "ssl needs openssl/ssl.h, libssl and libcrypto"},
+		{"tools of a stranger", &host.MissingError{Host: &host.Host{}, Missing: []host.Missing{{Name: "make"}}}, 3, "missing-needs", "install these libraries"},
+		{"distribution", &host.UnknownError{Name: "debian:x", Malformed: true}, 2, "unknown-distribution", "write it as ID:VERSION_ID"},
+		{"toolchain", &install.QuirkError{Version: "3.13.5", Quirk: &recipes.Quirk{Says: "no"}}, 3, "toolchain", "name another compiler"},
+		{"clock", &host.ClockError{}, 3, "clock", "set the clock"},
+		{"memory", &host.MemoryError{}, 3, "memory", "free some memory"},
+		{"no room to build", &host.NoBuildDirError{Unfit: []*host.UnfitError{{Dir: "/b", Reason: host.UnfitSpace}}}, 8, "no-space", "make room"},
+		{"nowhere to build", &host.NoBuildDirError{Unfit: []*host.UnfitError{{Dir: "/b", Reason: host.UnfitSpace}, {Dir: "/c", Reason: host.UnfitNoexec}}}, 3, "build-directory", "name a directory"},
+		{"module missing", &build.ModulesError{Step: "configure", Modules: []build.ModuleFailure{{Part: "bz2", Extension: "_bz2", State: build.StateMissing}}, Log: "/l"}, 6, "missing-modules", "the whole log is /l"},
+		{"module missing, known why", &build.ModulesError{Log: "/l", Err: &build.StepError{Step: "compile", Log: "/l"}}, 6, "missing-modules", "the whole log is /l"},
+		{"known failure", &build.StepError{Step: "compile", Log: "/l", Known: &recipes.Failure{Summary: "memory ran out", Remedy: "use --jobs 1"}}, 6, "compile-failed", "memory ran out: use --jobs 1"},
 		{"package manager", &install.PackageManagerError{Command: debian, Err: errors.New("exit status 100")}, 3, "package-manager", "mend what"},
 		{"unknown digest", &install.DigestError{Source: "/f", Version: "3.13.5", SHA256: "00"}, 4, "unknown-digest", "if you trust the file"},
 		{"another version", &install.DigestError{Source: "/f", Version: "3.13.5", SHA256: "00", Is: "3.13.4"}, 4, "unknown-digest", "install it as what it is: pybuild 3.13.4 --source /f"},

@@ -252,13 +252,19 @@ func (a *app) options(cmd *cobra.Command, f *installFlags, in *install.Installer
 
 // fits checks the names of parts against the release.
 func fits(cmd *cobra.Command, c *recipes.Catalogue, rel *recipes.Selection, o install.Options) error {
+	parts := c.PartsOf(rel.Series.Name)
 	var known []string
-	for _, p := range c.PartsOf(rel.Series.Name) {
-		known = append(known, p.Name)
+	for _, p := range parts {
+		if p.Tier != recipes.TierCore {
+			known = append(known, p.Name)
+		}
 	}
 	for _, name := range slices.Concat(o.With, o.Without) {
-		if !slices.Contains(known, name) {
+		switch i := slices.IndexFunc(parts, func(p *recipes.Part) bool { return p.Name == name }); {
+		case i < 0:
 			return usage(cmd, "Python %s has no part %q; it has %s", rel, name, strings.Join(known, ", "))
+		case parts[i].Tier == recipes.TierCore:
+			return usage(cmd, "%s is in every Python: it is neither asked for nor left out", name)
 		}
 	}
 	return nil
@@ -266,12 +272,10 @@ func fits(cmd *cobra.Command, c *recipes.Catalogue, rel *recipes.Selection, o in
 
 // confirm shows the command that would install what is missing and asks, unless the answer is given already.
 func (a *app) confirm(command []string, yes bool) bool {
-	text := run.Quote(install.Privileged(command))
 	if yes {
-		a.reporter().Warn("installing build needs: " + text)
 		return true
 	}
-	fmt.Fprintf(a.Stderr, "pybuild: build needs are missing. Run %s? [y/N] ", text)
+	fmt.Fprintf(a.Stderr, "pybuild: build needs are missing. Run %s? [y/N] ", run.Quote(install.Privileged(command)))
 	line, _ := bufio.NewReader(a.Stdin).ReadString('\n')
 	answer := strings.ToLower(strings.TrimSpace(line))
 	return answer == "y" || answer == "yes"
@@ -360,7 +364,9 @@ func (a *app) completeNames(flag string) cobra.CompletionFunc {
 			return names, cobra.ShellCompDirectiveNoFileComp
 		}
 		for _, p := range c.Parts {
-			names = append(names, p.Name+"\t"+p.Summary)
+			if p.Tier != recipes.TierCore {
+				names = append(names, p.Name+"\t"+p.Summary)
+			}
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -26,6 +26,7 @@ type Description struct {
 	Sources     []string       `json:"sources"`
 	Missing     []host.Missing `json:"missing"`
 	Install     []string       `json:"install,omitempty"`
+	Notes       []string       `json:"notes"`
 	Environment []string       `json:"environment"`
 	Dropped     []string       `json:"dropped"`
 	Commands    [][]string     `json:"commands"`
@@ -41,14 +42,26 @@ type Archive struct {
 
 // Describe says what Install would do. It changes nothing; needs are looked for in a temporary directory.
 func (in *Installer) Describe(ctx context.Context, rel *recipes.Selection, o Options) (*Description, error) {
-	found, err := in.probe(ctx, rel, o)
+	scratch, err := Scratch()
 	if err != nil {
 		return nil, err
 	}
-	plan := in.plan(rel, o, found)
+	found, err := in.probe(ctx, rel, o, scratch)
+	if err != nil {
+		return nil, err
+	}
+	quirks, err := in.quirks(rel, o, found.Toolchain)
+	if err != nil {
+		return nil, err
+	}
+	plan := in.plan(rel, o, &site{found: found, quirks: quirks})
 	d := &Description{
 		Event: "plan", Version: rel.String(), Prefix: o.Prefix, Profile: o.Profile.Name, Already: in.installed(rel, o) != nil,
 		Signer: rel.Series.ReleaseManager, Environment: flags(plan.Env), Dropped: append([]string{}, plan.Dropped...), Conflicts: []string{},
+		Notes: append([]string{}, found.Notes...),
+	}
+	for _, q := range quirks {
+		d.Notes = append(d.Notes, q.Says)
 	}
 	if err := prefix.Allowed(o.Prefix); err != nil {
 		return nil, err
@@ -108,6 +121,9 @@ func (d *Description) Write(w io.Writer) error {
 	}
 	if d.Install != nil {
 		fmt.Fprintf(b, "  to install them: %s\n", run.Quote(Privileged(d.Install)))
+	}
+	for _, note := range d.Notes {
+		fmt.Fprintf(b, "  %s\n", note)
 	}
 	fmt.Fprintln(b, "\nEnvironment of the build:")
 	for _, v := range d.Environment {

@@ -30,14 +30,14 @@ func (e *RejectedError) Error() string {
 func (e *RejectedError) Unwrap() error { return e.Err }
 
 // inspect proves the staged Python with the staged interpreter and writes down what it is.
-func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Options, missing []host.Missing, w *workspace, plan *build.Plan, stage string) (*prefix.Manifest, error) {
+func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Options, s *site, w *workspace, plan *build.Plan, stage string) (*prefix.Manifest, error) {
 	reject := func(err error) error { return &RejectedError{Version: rel.String(), Err: err} }
 
 	entries, err := prefix.Scan(stage)
 	if err != nil {
 		return nil, err
 	}
-	request := in.inspection(rel, o, missing, stage, w.probe, plan.Env)
+	request := in.inspection(rel, o, s.found.Missing, stage, w.probe, plan.Env)
 	report, err := python.Inspect(ctx, request)
 	if err != nil {
 		var rejected *python.RejectedError
@@ -78,12 +78,18 @@ func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Opti
 			}
 		case slices.Contains(o.Without, p.Name):
 			m.Parts[p.Name] = "dropped"
-		case lacks(missing, p.Name):
+		case lacks(s.found.Missing, p.Name):
 			m.Parts[p.Name] = "missing"
 			in.Reporter.Warn(p.Name + " is missing from this Python")
 		default:
 			m.Parts[p.Name] = "present"
 		}
+	}
+	for _, q := range s.quirks {
+		m.Quirks = append(m.Quirks, q.Says)
+	}
+	for _, l := range report.Libraries {
+		m.Libraries = append(m.Libraries, prefix.Library(l))
 	}
 	for _, r := range report.Results {
 		// The stage is gone when somebody reads this.
@@ -104,8 +110,8 @@ func (in *Installer) inspection(rel *recipes.Selection, o Options, missing []hos
 		if slices.Contains(o.Without, p.Name) || lacks(missing, p.Name) || p.Tier == "option" && !slices.Contains(o.With, p.Name) {
 			continue
 		}
-		for _, name := range p.Modules {
-			r.Modules = append(r.Modules, python.Module{Part: p.Name, Name: name})
+		for _, m := range p.Modules {
+			r.Modules = append(r.Modules, python.Module{Part: p.Name, Name: m.Name})
 		}
 	}
 	return r

@@ -31,6 +31,8 @@ type Reporter interface {
 	Progress(done, total int64)
 	// Warn is for what the user should know although the installation goes on.
 	Warn(text string)
+	// Note is for what pybuild does or decides that the user may not expect.
+	Note(text string)
 	// Detail is for the user who asked for more.
 	Detail(text string)
 }
@@ -91,6 +93,7 @@ type Result struct {
 	SHA256     string            `json:"sha256"`
 	Signature  prefix.Signature  `json:"signature"`
 	Parts      map[string]string `json:"parts"`
+	Libraries  []prefix.Library  `json:"libraries"`
 	Marker     string            `json:"marker"`
 	Manifest   string            `json:"manifest"`
 }
@@ -109,18 +112,22 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 	}
 
 	done = in.Reporter.Step(version, "check")
-	plan := in.plan(rel, o, nil)
 	sources, err := in.sources(rel, o)
 	var target *prefix.Prefix
-	var found *host.Findings
+	var site *site
 	if err == nil {
-		target, found, err = in.check(ctx, rel, o, plan)
+		target, site, err = in.check(ctx, rel, o)
 	}
 	done(err)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, target.Unlock()) }()
+	defer func() {
+		if err != nil {
+			site.leave()
+		}
+		err = errors.Join(err, target.Unlock())
+	}()
 
 	tarball, err := in.fetch(ctx, rel, sources)
 	if err != nil {
@@ -131,7 +138,7 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 		return nil, err
 	}
 
-	work, err := in.workspace(rel, o)
+	work, err := in.workspace(rel, site.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -148,14 +155,18 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 		return nil, err
 	}
 
-	plan = build.NewPlan(in.request(rel, o, found, work, source))
-	stage, err := build.Make(ctx, plan, func(step string) func(error) { return in.Reporter.Step(version, step) })
+	plan := build.NewPlan(in.request(rel, o, site, work, source))
+	built, err := build.Make(ctx, plan, func(step string) func(error) { return in.Reporter.Step(version, step) })
 	if err != nil {
 		return nil, err
 	}
 
+	for _, m := range built.Others {
+		in.Reporter.Warn(fmt.Sprintf("the extension module %s is %s, and no part has it", m.Extension, m.State))
+	}
+
 	done = in.Reporter.Step(version, "inspect")
-	manifest, err := in.inspect(ctx, rel, o, found.Missing, work, plan, stage)
+	manifest, err := in.inspect(ctx, rel, o, site, work, plan, built.Stage)
 	done(err)
 	if err != nil {
 		return nil, err
@@ -164,7 +175,7 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 	manifest.Archive = prefix.Archive{Name: tarball.Artifact.Name, SHA256: tarball.Artifact.SHA256, Size: tarball.Artifact.Size, Source: tarball.Source, Proof: proof(rel, tarball)}
 
 	done = in.Reporter.Step(version, "commit")
-	err = in.leftover(target.Commit(ctx, stage, manifest))
+	err = in.leftover(target.Commit(ctx, built.Stage, manifest))
 	done(err)
 	if err != nil {
 		return nil, err
@@ -228,7 +239,7 @@ func sorted(list []string) []string { return slices.Compact(slices.Sorted(slices
 func describe(m *prefix.Manifest, already bool, took time.Duration) *Result {
 	return &Result{
 		Version: m.Version, Prefix: m.Prefix, Executable: filepath.Join(m.Prefix, m.Executable), Already: already, Profile: m.Profile,
-		Seconds: took.Round(100 * time.Millisecond).Seconds(), SHA256: m.Archive.SHA256, Signature: m.Signature, Parts: m.Parts, Marker: m.Marker,
+		Seconds: took.Round(100 * time.Millisecond).Seconds(), SHA256: m.Archive.SHA256, Signature: m.Signature, Parts: m.Parts, Libraries: m.Libraries, Marker: m.Marker,
 		Manifest: filepath.Join(m.Prefix, "share", "pybuild", m.Name+".json"),
 	}
 }
@@ -238,11 +249,7 @@ type workspace struct {
 	dir, source, stage, home, probe, logs string
 }
 
-func (in *Installer) workspace(rel *recipes.Selection, o Options) (*workspace, error) {
-	base := o.BuildDir
-	if base == "" {
-		base = filepath.Join(in.Cache.Dir, "build")
-	}
+func (in *Installer) workspace(rel *recipes.Selection, base string) (*workspace, error) {
 	logs := filepath.Join(in.Cache.Dir, "logs")
 	for _, dir := range []string{base, logs} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -302,8 +309,8 @@ func (in *Installer) unpack(ctx context.Context, tarball *fetch.File, dir string
 	return unpack.Tar(ctx, archive, dir, unpack.Limits{}, in.Reporter.Progress)
 }
 
-// request is what the plan is made for.
-func (in *Installer) request(rel *recipes.Selection, o Options, found *host.Findings, w *workspace, source string) build.Request {
+// request is what the plan is made for. s is nil where nobody has looked at the machine.
+func (in *Installer) request(rel *recipes.Selection, o Options, s *site, w *workspace, source string) build.Request {
 	jobs := o.Jobs
 	if jobs == 0 {
 		jobs = host.Jobs(in.Root)
@@ -311,15 +318,20 @@ func (in *Installer) request(rel *recipes.Selection, o Options, found *host.Find
 	r := build.Request{
 		Release: rel, Profile: o.Profile, Prefix: o.Prefix, Source: source, Stage: w.stage, Home: w.home, Logs: w.logs,
 		Parts: in.Catalogue.PartsOf(rel.Series.Name), With: o.With, Without: o.Without, ConfigureArgs: o.ConfigureArgs,
-		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ,
+		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ, Failures: in.Catalogue.Failures,
 	}
-	if found != nil {
-		r.HostArgs = found.ConfigureArgs
+	if s != nil {
+		r.HostArgs, r.HostEnv, r.Quirks = s.found.ConfigureArgs, s.found.Env, s.quirks
+		for _, m := range s.found.Missing {
+			if !m.Required {
+				r.Missing = append(r.Missing, m.Name)
+			}
+		}
 	}
 	return r
 }
 
 // plan is the plan without a workspace, to be shown: the directories are called what they are.
-func (in *Installer) plan(rel *recipes.Selection, o Options, found *host.Findings) *build.Plan {
-	return build.NewPlan(in.request(rel, o, found, &workspace{stage: "STAGE", home: "HOME", logs: "LOGS"}, "SOURCE"))
+func (in *Installer) plan(rel *recipes.Selection, o Options, s *site) *build.Plan {
+	return build.NewPlan(in.request(rel, o, s, &workspace{stage: "STAGE", home: "HOME", logs: "LOGS"}, "SOURCE"))
 }

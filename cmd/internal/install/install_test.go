@@ -25,6 +25,7 @@ type silent struct{ warnings []string }
 func (s *silent) Step(string, string) func(error) { return func(error) {} }
 func (s *silent) Progress(int64, int64)           {}
 func (s *silent) Warn(text string)                { s.warnings = append(s.warnings, text) }
+func (s *silent) Note(string)                     {}
 func (s *silent) Detail(string)                   {}
 
 // installer knows the real recipes and a machine with these files.

@@ -25,6 +25,7 @@ type Verification struct {
 	// Differences are files that are missing or were changed.
 	Differences []prefix.Difference `json:"differences"`
 	Checks      []Check             `json:"checks"`
+	Libraries   []python.Library    `json:"libraries"`
 	Marker      string              `json:"marker"`
 }
 
@@ -72,6 +73,7 @@ func (in *Installer) Verify(ctx context.Context, m *prefix.Manifest, dir string)
 	if err != nil && !errors.As(err, &rejected) {
 		return nil, err
 	}
+	v.Libraries = report.Libraries
 	for _, r := range report.Results {
 		c := Check{Name: r.Check, Detail: r.Detail}
 		if r.Err != nil {
@@ -105,8 +107,8 @@ func (in *Installer) reinspection(m *prefix.Manifest, dir string) (python.Reques
 	}
 	for _, p := range in.Catalogue.PartsOf(parsed.Series()) {
 		if m.Parts[p.Name] == "present" {
-			for _, name := range p.Modules {
-				r.Modules = append(r.Modules, python.Module{Part: p.Name, Name: name})
+			for _, module := range p.Modules {
+				r.Modules = append(r.Modules, python.Module{Part: p.Name, Name: module.Name})
 			}
 		}
 	}

@@ -122,13 +122,16 @@ func (u *UI) Progress(done, total int64) {
 // Warn tells the user something that does not stop the installation.
 func (u *UI) Warn(text string) { u.say("warning", "pybuild: warning: "+text, text, true) }
 
+// Note tells the user what is done or was decided on the way.
+func (u *UI) Note(text string) { u.say("note", "pybuild: "+text, text, !u.options.Quiet) }
+
 // Detail tells the user who asked for more.
 func (u *UI) Detail(text string) { u.say("detail", "pybuild: "+text, text, u.options.Verbose) }
 
 func (u *UI) say(event, line, text string, show bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if event == "warning" {
+	if event != "detail" {
 		u.event(map[string]any{"event": event, "version": u.version, "message": text})
 	}
 	if show {
