@@ -1,10 +1,8 @@
 package prefix
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -70,7 +68,7 @@ func install(t testing.TB, dir, name string, tr tree) *Manifest {
 	m := manifest(t, name, stage)
 	p, err := Lock(dir)
 	check(t, err)
-	check(t, p.Commit(t.Context(), stage, m))
+	check(t, p.Commit(t.Context(), stage, m, Options{}))
 	check(t, p.Unlock())
 	return m
 }
@@ -148,7 +146,7 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 	check(t, os.Remove(filepath.Join(dir, "lib/python3.13/old/kept/foreign")))
 	p, err := Lock(dir)
 	check(t, err)
-	kept, err := p.Uninstall(t.Context(), again)
+	kept, err := p.Uninstall(t.Context(), again, UninstallOptions{})
 	check(t, err)
 	check(t, p.Unlock())
 	if len(kept) > 0 {
@@ -174,7 +172,7 @@ func TestTwoPythons(t *testing.T) {
 				m, err := ReadManifest(dir, name)
 				check(t, err)
 				verify(t, dir, m)
-				kept, err := p.Uninstall(t.Context(), m)
+				kept, err := p.Uninstall(t.Context(), m, UninstallOptions{})
 				check(t, err)
 				if len(kept) > 0 {
 					t.Errorf("kept %s", differences(kept))
@@ -206,7 +204,7 @@ func TestCommitModes(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	p, err := Lock(dir)
 	check(t, err)
-	check(t, p.Commit(t.Context(), stage, m))
+	check(t, p.Commit(t.Context(), stage, m, Options{}))
 	check(t, p.Unlock())
 	for name, want := range map[string]string{
 		"bin": "0755", "bin/python3.13": "0751", "lib": "0755", "lib/a": "0700", "lib/b": "0604", "share": "0755", "share/pybuild": "0755",
@@ -228,7 +226,10 @@ func TestCommitConflicts(t *testing.T) {
 	owned := func(name, path string) string {
 		m := sample()
 		m.Name = name
-		m.Paths = []Entry{{Path: path, Type: typeFile, Mode: "0644", SHA256: strings.Repeat("0", 64)}}
+		m.Paths = []Entry{{Path: path, Type: typeFile, Mode: "0644", SHA256: sum(nil)}}
+		if strings.HasPrefix(path, "bin/") {
+			m.Paths[0].Mode = "0755"
+		}
 		data, err := m.encode()
 		check(t, err)
 		return string(data)
@@ -244,16 +245,21 @@ func TestCommitConflicts(t *testing.T) {
 		{"twin: others beside", tree{"bin/python3.12": "", "lib/python3.13/site-packages/x": ""}, ""},
 		{"file", tree{"bin/python3.13": ""}, "in the way in DIR: bin/python3.13"},
 		{"file, ours", tree{"bin/python3.13": "", manifest13: owned("python3.13", "bin/python3.13")}, ""},
+		{"file, ours, changed", tree{"bin/python3.13": "changed", manifest13: owned("python3.13", "bin/python3.13")},
+			"in the way in DIR: bin/python3.13 (changed since it was installed)"},
+		{"file, ours, missing", tree{manifest13: owned("python3.13", "bin/python3.13")}, ""},
 		{"file, another's", tree{"bin/python3.13": "", manifest12: owned("python3.12", "bin/python3.13")},
 			"in the way in DIR: bin/python3.13 (of python3.12)"},
 		{"missing file, another's", tree{manifest12: owned("python3.12", "bin/python3.13")}, "in the way in DIR: bin/python3.13 (of python3.12)"},
 		{"file, both's", tree{"bin/python3.13": "", manifest12: owned("python3.12", "bin/python3.13"), manifest13: owned("python3.13", "bin/python3.13")},
 			"in the way in DIR: bin/python3.13 (of python3.12)"},
 		{"link", tree{"bin/python3.13": "-> /bin/sh"}, "in the way in DIR: bin/python3.13"},
-		{"link, ours", tree{"bin/python3.13": "-> /bin/sh", manifest13: owned("python3.13", "bin/python3.13")}, ""},
+		{"link for ours", tree{"bin/python3.13": "-> /bin/sh", manifest13: owned("python3.13", "bin/python3.13")},
+			"in the way in DIR: bin/python3.13 (changed since it was installed)"},
 		{"dangling link", tree{"bin/python3.13": "-> none"}, "in the way in DIR: bin/python3.13"},
 		{"directory", tree{"bin/python3.13/": ""}, "in the way in DIR: bin/python3.13"},
-		{"directory where ours was", tree{"bin/python3.13/": "", manifest13: owned("python3.13", "bin/python3.13")}, "in the way in DIR: bin/python3.13"},
+		{"directory where ours was", tree{"bin/python3.13/": "", manifest13: owned("python3.13", "bin/python3.13")},
+			"in the way in DIR: bin/python3.13 (changed since it was installed)"},
 		{"file for a directory", tree{"lib": ""}, "in the way in DIR: lib"},
 		{"file for a directory, ours", tree{"lib/python3.13/sub": "", manifest13: owned("python3.13", "lib/python3.13/sub")}, ""},
 		{"file for a directory, another's", tree{"lib/python3.13/sub": "", manifest12: owned("python3.12", "lib/python3.13/sub")},
@@ -287,7 +293,7 @@ func TestCommitConflicts(t *testing.T) {
 			p, err := Lock(dir)
 			check(t, err)
 			defer func() { check(t, p.Unlock()) }()
-			err = p.Commit(t.Context(), stage, m)
+			err = p.Commit(t.Context(), stage, m, Options{})
 			if got := strings.ReplaceAll(text(err), dir, "DIR"); got != r.want {
 				t.Errorf("got  %q\nwant %q", got, r.want)
 			}
@@ -311,31 +317,26 @@ func TestCommitRace(t *testing.T) {
 	for _, device := range []string{"same", "other"} {
 		t.Run(device, func(t *testing.T) {
 			dir, stage := t.TempDir(), stageOf.dir(t)
-			staged := snapshot(t, stage)
 			m := manifest(t, "python3.13", stage)
 			p, err := lock(dir, nil)
 			check(t, err)
-			p.fail = func(op, path string) error {
-				if op == place && path == "lib/python3.13/os.py" {
+			p.fail = func(op, path string, done bool) error {
+				if op == "rename" && path == "lib/python3.13/os.py" && !done {
 					tree{path: "foreign"}.write(t, dir)
 				}
-				if op == place && device == "other" {
+				if op == "move" && device == "other" {
 					return syscall.EXDEV
 				}
 				return nil
 			}
-			err = p.Commit(t.Context(), stage, m)
-			want := fmt.Sprintf("changing %s: place lib/python3.13/os.py: in the way in %[1]s: lib/python3.13/os.py; not everything could be put back: "+
-				"rmdir %[1]s/lib/python3.13: directory not empty\nrmdir %[1]s/lib: directory not empty", dir)
-			if text(err) != want {
+			err = p.Commit(t.Context(), stage, m, Options{})
+			want := fmt.Sprintf("changing %s: rename lib/python3.13/os.py: in the way in %[1]s: lib/python3.13/os.py; everything was put back", dir)
+			if _, ok := errors.AsType[*ConflictError](err); !ok || text(err) != want {
 				t.Errorf("got  %q\nwant %q", text(err), want)
 			}
 			check(t, p.Unlock())
 			if got := names(t, dir); got != "lib/ lib/python3.13/ lib/python3.13/os.py" || read(t, dir, "lib/python3.13/os.py") != "foreign" {
 				t.Errorf("left %s", got)
-			}
-			if snapshot(t, stage) != staged {
-				t.Errorf("stage is now\n%s", snapshot(t, stage))
 			}
 		})
 	}
@@ -382,7 +383,7 @@ func TestCommitRefusesStage(t *testing.T) {
 			r.spoil(t, stage, m)
 			p, err := Lock(dir)
 			check(t, err)
-			err = p.Commit(t.Context(), stage, m)
+			err = p.Commit(t.Context(), stage, m, Options{})
 			if got := strings.NewReplacer(dir, "DIR", stage, "STAGE").Replace(text(err)); got != r.want {
 				t.Errorf("got  %q\nwant %q", got, r.want)
 			}
@@ -405,239 +406,17 @@ func TestBrokenNeighbour(t *testing.T) {
 	check(t, err)
 	defer func() { check(t, p.Unlock()) }()
 	want := "manifest " + dir + "/share/pybuild/python3.12.json has format 0"
-	if err := p.Commit(t.Context(), stage, manifest(t, "python3.13", stage)); text(err) != want {
+	if err := p.Commit(t.Context(), stage, manifest(t, "python3.13", stage), Options{}); text(err) != want {
 		t.Errorf("commit: %v", err)
 	}
-	if _, err := p.Uninstall(t.Context(), m); text(err) != want {
+	if _, err := p.Uninstall(t.Context(), m, UninstallOptions{}); text(err) != want {
 		t.Errorf("uninstall: %v", err)
 	}
-	if err := p.Conflicts(Claim{Files: []string{"x"}}); text(err) != want {
+	if err := p.Conflicts(Claim{Files: []string{"x"}}, Options{}); text(err) != want {
 		t.Errorf("conflicts: %v", err)
 	}
 	if snapshot(t, dir) != before {
 		t.Error("changed")
-	}
-}
-
-// A scenario is one change of a prefix.
-type scenario struct {
-	name    string
-	prepare func(t testing.TB, dir string)
-	tree    tree // of the stage; nil: uninstall
-	exdev   bool // pretend that the stage is on another file system
-}
-
-var scenarios = []scenario{
-	{"install", func(t testing.TB, dir string) { foreign.write(t, dir) }, v1, false},
-	{"install into nothing", func(testing.TB, string) {}, v1, false},
-	{"install across devices", func(t testing.TB, dir string) { foreign.write(t, dir) }, v1, true},
-	{"again", installed, v1, false},
-	{"upgrade", installed, v2, false},
-	{"upgrade across devices", installed, v2, true},
-	{"uninstall", installed, nil, false},
-	{"uninstall the only one", func(t testing.TB, dir string) { install(t, dir, "python3.13", v1) }, nil, false},
-}
-
-// installed is v1 and what came later, directories with an odd mode and owner included: upgrading removes them.
-func installed(t testing.TB, dir string) {
-	foreign.write(t, dir)
-	install(t, dir, "python3.13", v1)
-	since.write(t, dir)
-	for _, odd := range []string{"lib/python3.13/dir-then-file", "lib/python3.13/dir-then-file/__pycache__"} {
-		if os.Geteuid() == 0 {
-			check(t, os.Chown(filepath.Join(dir, odd), 4711, 4712))
-		}
-		check(t, os.Chmod(filepath.Join(dir, odd), 0o751|fs.ModeSetgid))
-	}
-}
-
-// memory is where the hundreds of prefixes of the fault tests are made: a file system on which fsync costs nothing, if there is one.
-func memory(t testing.TB) string {
-	const shm = "/dev/shm"
-	if probe, err := os.MkdirTemp(shm, "prefix-test-"); err == nil {
-		check(t, os.Remove(probe))
-		return shm
-	}
-	return t.TempDir()
-}
-
-// A fixture is a prefix and a stage as they were before a scenario.
-type fixture struct {
-	scenario
-	dir, stage     string
-	before, staged string
-	manifest       *Manifest // of the stage
-}
-
-func (s scenario) fixture(t testing.TB) *fixture {
-	f := &fixture{scenario: s, dir: tree{}.dir(t, memory(t)), stage: s.tree.dir(t, memory(t))}
-	s.prepare(t, f.dir)
-	f.before, f.staged = snapshot(t, f.dir), snapshot(t, f.stage)
-	f.manifest = manifest(t, "python3.13", f.stage)
-	return f
-}
-
-// change runs the scenario with fail as the fault injector.
-func (f *fixture) change(t testing.TB, ctx context.Context, fail func(op, path string) error) error {
-	p, err := Lock(f.dir)
-	check(t, err)
-	defer func() { check(t, p.Unlock()) }()
-	p.fail = func(op, path string) error {
-		if err := fail(op, path); err != nil {
-			return err
-		}
-		if op == place && f.exdev {
-			return syscall.EXDEV
-		}
-		return nil
-	}
-	if f.tree != nil {
-		return p.Commit(ctx, f.stage, f.manifest)
-	}
-	m, err := ReadManifest(f.dir, "python3.13")
-	check(t, err)
-	_, err = p.Uninstall(ctx, m)
-	return err
-}
-
-// unchanged checks that nothing is left of a change, neither in the prefix nor in the stage. The fixture may be used again.
-func (f *fixture) unchanged(t testing.TB, what string) {
-	t.Helper()
-	if after := snapshot(t, f.dir); after != f.before {
-		t.Fatalf("%s: before\n%safter\n%s", what, f.before, after)
-	}
-	if after := snapshot(t, f.stage); after != f.staged {
-		t.Fatalf("%s: staged\n%safter\n%s", what, f.staged, after)
-	}
-}
-
-// TestFaults lets every single operation of every scenario fail.
-func TestFaults(t *testing.T) {
-	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			f := s.fixture(t)
-			for i := 1; ; i++ {
-				fault := []error{syscall.ENOSPC, syscall.EIO}[i%2]
-				n, complete, what := 0, 0, ""
-				err := f.change(t, t.Context(), func(op, path string) error {
-					n++
-					if op == flush {
-						complete = n
-					}
-					if n == i {
-						what = fmt.Sprintf("operation %d, %s %s", i, op, path)
-						return fault
-					}
-					return nil
-				})
-				if i > n { // the twin of all the rest
-					check(t, err)
-					after := names(t, f.dir)
-					if snapshot(t, f.dir) == f.before || strings.Contains(after, "/.") {
-						t.Errorf("without a fault: %s", after)
-					}
-					return
-				}
-				if !errors.Is(err, fault) {
-					t.Fatalf("%s: %v", what, err)
-				}
-				if complete > 0 && complete < i {
-					after := names(t, f.dir)
-					if _, ok := errors.AsType[*LeftoverError](err); !ok || strings.Contains(after, "share/pybuild/python3.13.json") != (s.tree != nil) {
-						t.Fatalf("%s: %v: %s", what, err, after)
-					}
-					f = s.fixture(t)
-					continue
-				}
-				if e, ok := errors.AsType[*ChangeError](err); !ok || e.Undo != nil || !strings.HasSuffix(err.Error(), "; everything was put back") {
-					t.Fatalf("%s: %v", what, err)
-				}
-				f.unchanged(t, what)
-			}
-		})
-	}
-}
-
-// TestCancel cancels every scenario at every third operation: undoing is the same as after a fault.
-func TestCancel(t *testing.T) {
-	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			f := s.fixture(t)
-			for i := 1; ; i += 3 {
-				ctx, cancel := context.WithCancel(t.Context())
-				n, what := 0, ""
-				err := f.change(t, ctx, func(op, path string) error {
-					if n++; n == i {
-						cancel()
-						what = fmt.Sprintf("operation %d, %s %s", i, op, path)
-					}
-					return nil
-				})
-				cancel()
-				if err == nil { // it was too late
-					if _, err := ReadManifest(f.dir, "python3.13"); (err == nil) != (s.tree != nil) {
-						t.Errorf("complete, but %v", err)
-					}
-					return
-				}
-				if !errors.Is(err, context.Canceled) || !strings.HasSuffix(err.Error(), ": context canceled; everything was put back") {
-					t.Fatalf("%s: %v", what, err)
-				}
-				f.unchanged(t, what)
-			}
-		})
-		t.Run(s.name+" before", func(t *testing.T) {
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
-			f := s.fixture(t)
-			if err := f.change(t, ctx, func(op, path string) error { t.Error(op, path); return nil }); !errors.Is(err, context.Canceled) {
-				t.Errorf("got %v", err)
-			}
-			f.unchanged(t, "nothing")
-		})
-	}
-}
-
-// TestFaultForGood has everything fail from one operation on, undoing included. No contents that were there may be lost.
-func TestFaultForGood(t *testing.T) {
-	contents := func(snapshot string) map[string]bool {
-		found := map[string]bool{}
-		for line := range strings.Lines(snapshot) {
-			if w := strings.Fields(line); w[0] != typeDir {
-				found[strings.Join(w[4:], " ")] = true // size, digest or target, time
-			}
-		}
-		return found
-	}
-	for _, s := range scenarios[3:] {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			for i := 2; ; i += 9 {
-				f := s.fixture(t)
-				n := 0
-				err := f.change(t, t.Context(), func(op, path string) error {
-					if n++; n >= i {
-						return syscall.EIO
-					}
-					return nil
-				})
-				if _, ok := errors.AsType[*LeftoverError](err); ok || n < i {
-					return // the change was complete before
-				}
-				e, ok := errors.AsType[*ChangeError](err)
-				if !ok || !errors.Is(e.Undo, syscall.EIO) || !strings.Contains(err.Error(), "; not everything could be put back: ") {
-					t.Fatalf("%d: %v", i, err)
-				}
-				after := contents(snapshot(t, f.dir))
-				for was := range contents(f.before) {
-					if !after[was] {
-						t.Errorf("%d: lost %s", i, was)
-					}
-				}
-			}
-		})
 	}
 }
 
@@ -665,7 +444,7 @@ func TestCommitAcrossDevices(t *testing.T) {
 	m := manifest(t, "python3.13", stage)
 	p, err := Lock(dir)
 	check(t, err)
-	check(t, p.Commit(t.Context(), stage, m))
+	check(t, p.Commit(t.Context(), stage, m, Options{}))
 	check(t, p.Unlock())
 	verify(t, dir, m)
 	info, err := os.Stat(filepath.Join(dir, "bin/python3.13"))
@@ -681,28 +460,6 @@ func TestCommitAcrossDevices(t *testing.T) {
 	}
 	if snapshot(t, stage) != staged {
 		t.Error("the stage was changed")
-	}
-}
-
-// BenchmarkCommit installs 5 000 files into a prefix that holds them already, which is the most there is to do.
-func BenchmarkCommit(b *testing.B) {
-	big := tree{"bin/python3.13": "x"}
-	for i := range 5000 {
-		big[fmt.Sprintf("lib/python3.13/d%02d/f%04d.txt", i%100, i)] = fmt.Sprint(i)
-	}
-	dir := b.TempDir()
-	install(b, dir, "python3.13", big)
-	for b.Loop() {
-		b.StopTimer()
-		stage := big.dir(b)
-		m := manifest(b, "python3.13", stage)
-		p, err := Lock(dir)
-		check(b, err)
-		b.StartTimer()
-		check(b, p.Commit(b.Context(), stage, m))
-		b.StopTimer()
-		check(b, p.Unlock())
-		b.StartTimer()
 	}
 }
 
@@ -747,31 +504,3 @@ func TestRename(t *testing.T) {
 		})
 	}
 }
-
-// TestWriteIsComplete: a manifest that cannot be written in full is not there.
-func TestWriteIsComplete(t *testing.T) {
-	dir := t.TempDir()
-	p, err := Lock(dir)
-	check(t, err)
-	defer func() { check(t, p.Unlock()) }()
-	broken := io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) { return 0, syscall.EIO }))
-	if err := p.put("f", 0o644, epoch, broken); !errors.Is(err, syscall.EIO) {
-		t.Errorf("got %v", err)
-	}
-	if got := names(t, dir); got != "" {
-		t.Errorf("left %s", got)
-	}
-	check(t, p.put("f", 0o640, epoch, strings.NewReader("whole")))
-	info, err := os.Stat(filepath.Join(dir, "f"))
-	check(t, err)
-	if got := names(t, dir); got != "f" || read(t, dir, "f") != "whole" || octal(info.Mode()) != "0640" || !info.ModTime().Equal(epoch) {
-		t.Errorf("left %s, %v", got, info)
-	}
-	if err := p.put("f", 0o644, epoch, strings.NewReader("other")); text(err) != "in the way in "+dir+": f" || read(t, dir, "f") != "whole" {
-		t.Errorf("over another: %v", err)
-	}
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

@@ -56,7 +56,7 @@ func TestConflicts(t *testing.T) {
 			p, err := Lock(dir)
 			check(t, err)
 			defer func() { check(t, p.Unlock()) }()
-			for _, err := range []error{p.Conflicts(claim), Conflicts(dir, claim)} {
+			for _, err := range []error{p.Conflicts(claim, Options{}), Conflicts(dir, claim, Options{})} {
 				got, ok := errors.AsType[*ConflictError](err)
 				if !ok && r.want == nil {
 					check(t, err)
@@ -73,11 +73,11 @@ func TestConflicts(t *testing.T) {
 
 func TestConflictsInput(t *testing.T) {
 	dir := t.TempDir()
-	if err := Conflicts(filepath.Join(dir, "none"), Claim{Files: []string{"x"}}); err != nil {
+	if err := Conflicts(filepath.Join(dir, "none"), Claim{Files: []string{"x"}}, Options{}); err != nil {
 		t.Errorf("no prefix: %v", err)
 	}
 	for _, bad := range []Claim{{Files: []string{"../x"}}, {Trees: []string{"/"}}, {Except: []string{"a//b"}}, {Trees: []string{"."}}} {
-		if err := Conflicts(dir, bad); !errors.Is(err, fs.ErrInvalid) {
+		if err := Conflicts(dir, bad, Options{}); !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}

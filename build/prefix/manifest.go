@@ -56,6 +56,20 @@ type Manifest struct {
 
 	// Paths is what the installation consists of, sorted by path. A directory is listed only if an installation of ours created it.
 	Paths []Entry `json:"paths"`
+
+	// Aside is what was in the way and had to be kept under another name, sorted by that; set by [Prefix.Commit].
+	Aside []Aside `json:"aside,omitempty"`
+}
+
+// An Aside is something that was in the way of an installation, as it was then.
+type Aside struct {
+	Path   string `json:"path"`             // what it was called
+	Kept   string `json:"kept"`             // what it is called now
+	Own    bool   `json:"own,omitempty"`    // it was a file of an older installation that somebody had changed
+	Type   string `json:"type"`             // as in an [Entry]; "other" for what no entry can have
+	Size   int64  `json:"size,omitempty"`   // of a file, in bytes
+	SHA256 string `json:"sha256,omitempty"` // of a file
+	Target string `json:"target,omitempty"` // of a link
 }
 
 // An Archive is the file that a Python was built from.
@@ -264,6 +278,12 @@ func (m *Manifest) check() (reason string) {
 			return fmt.Sprintf("lists %q %s", e.Path, reason)
 		}
 	}
+	for i, a := range m.Aside {
+		kept := ours(a.Path) && ours(a.Kept) && !within(a.Path, home) && validKept(a.Path, a.Kept)
+		if !kept || i > 0 && m.Aside[i-1].Kept >= a.Kept || (a.Type == typeFile) != validDigest(a.SHA256) || (a.Type == typeLink) != (a.Target != "") {
+			return fmt.Sprintf("lists the bad file %q that was kept aside", a.Kept)
+		}
+	}
 	return ""
 }
 
@@ -284,6 +304,8 @@ func (e *Entry) check() (reason string) {
 	// What leads to the manifests must be a directory, and what is in there belongs to nobody's installation.
 	case strings.HasPrefix(e.Path, home+"/"), (e.Path == home || e.Path == path.Dir(home)) && e.Type != typeDir:
 		return "where manifests are kept"
+	case within(e.Path, work):
+		return "where changes are prepared"
 	}
 	return ""
 }

@@ -248,7 +248,7 @@ func TestReadManifestFiles(t *testing.T) {
 }
 
 func TestManifestsOrder(t *testing.T) {
-	dir := tree{"share/pybuild/.undo-X/python3.8.json": "", "share/pybuild/note.txt": "", "share/pybuild/.x.json": ""}.dir(t)
+	dir := tree{"share/pybuild/x/python3.8.json": "", "share/pybuild/note.txt": "", "share/pybuild/.x.json": ""}.dir(t)
 	for _, name := range []string{"python3.13t", "python3.9", "python3.13", "python2.7", "python3.10"} {
 		m := sample()
 		m.Name = name

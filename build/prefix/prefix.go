@@ -3,19 +3,22 @@
 // It promises:
 //
 //   - One process at a time: everything that changes a prefix needs the lock that [Lock] takes.
-//   - All or nothing: [Prefix.Commit] and [Prefix.Uninstall] first compute the list of operations as a value, then apply it.
-//     After an error or a cancellation what was done is undone in reverse, and the error says whether that succeeded. The
-//     prefix changes hands with one rename, that of the manifest.
-//   - Nothing foreign is touched: a file that no manifest of ours lists is never replaced or removed. The kernel is asked
-//     not to replace (where it can be), so this also holds for a file that appears in the middle.
+//   - All or nothing, whatever happens: an error, a cancellation, kill -9, a power failure. [Prefix.Commit] and
+//     [Prefix.Uninstall] compute the list of operations as a value, put what they need on the prefix's own file system, in
+//     PREFIX/.pybuild-transaction, and write the list to a journal there. Only when all that is on disk is anything else
+//     touched. What goes is moved there, so that each operation is a rename or can be repeated; and the prefix changes hands with
+//     one rename, that of the manifest. Before it there is a way back, after it only one ahead; [Lock] goes it, before
+//     anything else, when the process that should have is dead. Directories of the prefix's own path that Lock made are all
+//     that can be left of an installation that never was.
+//   - Nothing foreign is touched: a file that no manifest of ours lists, or that was changed since, is never replaced or
+//     removed; at most, when that is asked for, it is kept aside under another name. The kernel is asked not to replace
+//     (where it can be), so this also holds for a file that appears in the middle.
+//   - What is installed is what the manifest says: every file is compared with its digest when nobody else can write it any more.
 //   - Nothing outside is touched: every name is resolved below the prefix through an [os.Root]. A symbolic link in the prefix
 //     that leads elsewhere, and any absolute link, cannot be followed.
 //   - A manifest read from disk is input that somebody may have edited: it is refused unless every path in it is a clean,
-//     relative one, and it can never make Uninstall remove a file whose contents it does not know.
-//
-// Not promised yet: a process that is killed in the middle leaves replaced and removed files in share/pybuild/.undo-*, and
-// nobody puts them back. Only the manifest and files that had to be copied are flushed to disk, so after a power failure
-// files may be short that [Manifest.Compare] then finds.
+//     relative one, and it can never make Uninstall remove a file whose contents it does not know, unless that is forced. The
+//     same is asked of a journal, which must also be this user's, or the owner's of the prefix.
 //
 // It must not know what is installed, how it was built or verified, or how to talk to the user; it runs nothing.
 package prefix
@@ -76,8 +79,11 @@ type Prefix struct {
 	lock *flock.Flock // nil once unlocked
 	made []string     // directories that did not exist before, parents first
 
-	// fail, when set, is asked before each operation on a file, and its error taken as the operation's. Tests inject faults with it.
-	fail func(op, path string) error
+	recovered *Recovery
+
+	// fail, when set, is asked before each operation on a file, and again, with done, when it has succeeded; its error is taken as
+	// the operation's. Tests inject faults with it, and kill the process.
+	fail func(op, path string, done bool) error
 }
 
 // Clean returns dir in its shortest form. The error is an *[InvalidError] when dir is empty or relative, or holds white
@@ -107,14 +113,16 @@ func Clean(dir string) (string, error) {
 // The lock is a flock(2) on the directory itself, so nothing stays behind when the process dies. The directories that Lock
 // creates have mode 0755 whatever the umask; [Prefix.Unlock] removes them again if they are still empty.
 //
-// The error is an *[InvalidError], a *[RefusedError] or a *[BusyError]. File systems on which a directory cannot be locked,
-// NFS among them, are refused.
+// A change that another process began and did not live to complete is undone or finished first; [Prefix.Recovered] says so.
+//
+// The error is an *[InvalidError], a *[RefusedError] or a *[BusyError]; or, when an interrupted change cannot be settled, a
+// *[JournalError] or *[RecoveryError]. File systems on which a directory cannot be locked, NFS among them, are refused.
 func Lock(dir string) (*Prefix, error) { return lock(dir, nil) }
 
 // attempts bounds how often Lock starts again because another process removed the directory in between.
 const attempts = 10
 
-func lock(dir string, fail func(op, path string) error) (*Prefix, error) {
+func lock(dir string, fail func(op, path string, done bool) error) (*Prefix, error) {
 	dir, err := Clean(dir)
 	if err != nil {
 		return nil, err
@@ -142,7 +150,7 @@ func (p *Prefix) acquire() (err error) {
 			err = errors.Join(err, p.Unlock())
 		}
 	}()
-	if err := p.create(); err != nil {
+	if err := p.makeDirs(); err != nil {
 		return p.refuse("cannot be created", err)
 	}
 
@@ -173,7 +181,11 @@ func (p *Prefix) acquire() (err error) {
 		p.made = nil // names another directory now, whose holder will remove it
 		return errMoved
 	}
-	return p.probe()
+	if err := p.try("probe", p.dir, func() error { return writable(p.root) }); err != nil {
+		return p.refuse("cannot be written to", err)
+	}
+	p.recovered, err = p.settle()
+	return err
 }
 
 // refuse turns an error about the prefix into a [RefusedError], and one that says that it vanished into errMoved.
@@ -182,6 +194,9 @@ func (p *Prefix) refuse(reason string, err error) error {
 		return errMoved
 	}
 	path := p.dir
+	if e, ok := errors.AsType[*stepError](err); ok {
+		err, path = e.err, e.path
+	}
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		err = e.Err
 		if filepath.IsAbs(e.Path) {
@@ -191,21 +206,24 @@ func (p *Prefix) refuse(reason string, err error) error {
 	return &RefusedError{Prefix: p.dir, Path: path, Reason: path + " " + reason, Err: err}
 }
 
-// create makes the missing directories of the prefix and remembers them.
-func (p *Prefix) create() error {
+// makeDirs makes the missing directories of the prefix and remembers them.
+func (p *Prefix) makeDirs() error {
 	for _, dir := range append(parents(p.dir), p.dir) {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			continue
 		}
-		if err := p.step("mkdir", dir); err != nil {
-			return &fs.PathError{Op: "mkdir", Path: dir, Err: err}
-		}
-		if err := os.Mkdir(dir, 0o755); errors.Is(err, fs.ErrExist) {
+		err := p.try("mkdir", dir, func() error {
+			err := os.Mkdir(dir, 0o755)
+			if err == nil {
+				p.made = append(p.made, dir)
+			}
+			return err
+		})
+		if errors.Is(err, fs.ErrExist) {
 			continue // another process was faster; the directory is theirs
 		} else if err != nil {
 			return err
 		}
-		p.made = append(p.made, dir)
 		info, err := os.Stat(dir)
 		if err != nil {
 			return err
@@ -219,20 +237,14 @@ func (p *Prefix) create() error {
 	return nil
 }
 
-// probe writes to the prefix, because mode bits say little about read-only mounts, access lists and root.
-func (p *Prefix) probe() error {
+// writableByName fails when no file can be made in the root: mode bits say little about read-only mounts, access lists and root.
+func writableByName(root *os.Root) error {
 	name := temporary(".")
-	err := p.step("probe", name)
-	if err == nil {
-		var f *os.File
-		if f, err = p.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
-			err = errors.Join(f.Close(), p.root.Remove(name))
-		}
-	}
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return p.refuse("cannot be written to", err)
+		return err
 	}
-	return nil
+	return errors.Join(f.Close(), root.Remove(name))
 }
 
 // Unlock releases the lock and removes the directories that [Lock] created if they are still empty. Called again it does
@@ -263,13 +275,41 @@ func (p *Prefix) Unlock() (err error) {
 // Dir returns the prefix: the cleaned path, symbolic links not resolved.
 func (p *Prefix) Dir() string { return p.dir }
 
-// step asks the fault injector before an operation.
-func (p *Prefix) step(op, path string) error {
-	if p.fail == nil {
-		return nil
+// try carries out one operation on a file. Its errors say what was tried: they are *[stepError]s.
+func (p *Prefix) try(op, path string, do func() error) error {
+	if p.fail != nil {
+		if err := p.fail(op, path, false); err != nil {
+			return &stepError{op, path, err}
+		}
 	}
-	return p.fail(op, path)
+	err := do()
+	if err == nil && p.fail != nil {
+		err = p.fail(op, path, true)
+	}
+	if _, inner := errors.AsType[*stepError](err); err != nil && !inner {
+		return &stepError{op, path, err}
+	}
+	return err
 }
+
+// A stepError says what was being done when something failed.
+type stepError struct {
+	op, path string
+	err      error
+}
+
+func (e *stepError) Error() string {
+	err := e.err
+	switch system := err.(type) { // which say the same again
+	case *fs.PathError:
+		err = system.Err
+	case *os.LinkError:
+		err = system.Err
+	}
+	return fmt.Sprintf("%s %s: %v", e.op, e.path, err)
+}
+
+func (e *stepError) Unwrap() error { return e.err }
 
 // Allowed refuses, with a *[RefusedError], a clean and absolute path that must not be a prefix: a directory of the distribution,
 // by this name or by the one that links lead to, and what is not a directory or below something that is none. It is the part

@@ -8,10 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestClean(t *testing.T) {
@@ -121,7 +124,7 @@ func TestLockFaults(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			base := t.TempDir()
-			p, err := lock(filepath.Join(base, "a/b"), func(op, path string) error {
+			p, err := lock(filepath.Join(base, "a/b"), func(op, path string, _ bool) error {
 				if op == r.op && (r.at == "" || path == strings.ReplaceAll(r.at, "BASE", base)) {
 					return syscall.EROFS
 				}
@@ -263,6 +266,53 @@ func TestLockContention(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// TestManyProcesses has processes change one prefix at once, each as soon as it gets the lock.
+func TestManyProcesses(t *testing.T) {
+	versions := []tree{v1, v2}
+	if i, err := strconv.Atoi(os.Getenv("PREFIX_TEST_WORKER")); err == nil {
+		dir := os.Getenv("PREFIX_TEST_DIR")
+		stage := versions[i%2].dir(t, filepath.Dir(filepath.Dir(dir)))
+		m := manifest(t, "python3.13", stage)
+		p, err := Lock(dir)
+		for busy := (*BusyError)(nil); errors.As(err, &busy); p, err = Lock(dir) {
+			time.Sleep(time.Millisecond)
+		}
+		check(t, err)
+		check(t, p.Commit(t.Context(), stage, m, Options{}))
+		check(t, p.Unlock())
+		return
+	}
+	for _, n := range []int{2, 10} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			base := t.TempDir()
+			dir := filepath.Join(base, "new/prefix")
+			var group sync.WaitGroup
+			for i := range n {
+				group.Go(func() {
+					cmd := exec.Command(os.Args[0], "-test.run=^TestManyProcesses$")
+					cmd.Env = append(os.Environ(), "PREFIX_TEST_WORKER="+strconv.Itoa(i), "PREFIX_TEST_DIR="+dir)
+					if out, err := cmd.CombinedOutput(); err != nil {
+						t.Errorf("%v: %s", err, out)
+					}
+				})
+			}
+			group.Wait()
+			m, err := ReadManifest(dir, "python3.13")
+			check(t, err)
+			verify(t, dir, m)
+			var want []string
+			for i := range versions {
+				twin := t.TempDir()
+				install(t, twin, "python3.13", versions[i])
+				want = append(want, names(t, twin))
+			}
+			if got := names(t, dir); !slices.Contains(want, got) {
+				t.Errorf("left %s", got)
+			}
+		})
+	}
 }
 
 // TestLockProcesses locks in another process, and sees the lock go when that process is killed.

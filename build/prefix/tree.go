@@ -22,6 +22,8 @@ const (
 	typeFile = "file"
 	typeDir  = "dir"
 	typeLink = "link"
+
+	typeOther = "other" // only of an [Aside]
 )
 
 // An Entry describes one path of a tree.

@@ -74,7 +74,7 @@ func TestUninstall(t *testing.T) {
 			check(t, err)
 			p, err := Lock(dir)
 			check(t, err)
-			kept, err := p.Uninstall(t.Context(), m)
+			kept, err := p.Uninstall(t.Context(), m, UninstallOptions{})
 			check(t, err)
 			check(t, p.Unlock())
 			if got := differences(kept); got != r.kept {
@@ -116,7 +116,7 @@ func TestUninstallRefuses(t *testing.T) {
 			before := snapshot(t, dir)
 			p, err := Lock(dir)
 			check(t, err)
-			kept, err := p.Uninstall(t.Context(), m)
+			kept, err := p.Uninstall(t.Context(), m, UninstallOptions{})
 			check(t, p.Unlock())
 			if got := strings.ReplaceAll(text(err), dir, "DIR"); got != r.want || kept != nil {
 				t.Errorf("got %q, %v", got, kept)
@@ -149,7 +149,7 @@ func TestUninstallHostile(t *testing.T) {
 	m.Paths = append([]Entry{m.Paths[0], foreign}, m.Paths[1:]...)
 	p, err := Lock(dir)
 	check(t, err)
-	kept, err := p.Uninstall(t.Context(), m)
+	kept, err := p.Uninstall(t.Context(), m, UninstallOptions{})
 	check(t, err)
 	check(t, p.Unlock())
 	if got := differences(kept); got != "bin/foreign changed bin/python3.12 shared" {
