@@ -7,15 +7,17 @@ import (
 	"os/signal"
 	"syscall"
 
+	"pybuild/build/run"
 	"pybuild/cmd/internal/cli"
 )
 
 func main() {
-	os.Exit(run(cli.Process{}))
+	run.Init()
+	os.Exit(mainIn(cli.Process{}))
 }
 
-// run is the program in a world that tests may change.
-func run(p cli.Process) (status int) {
+// mainIn is main in a world that tests may change.
+func mainIn(p cli.Process) (status int) {
 	// Everything that pybuild and its children create is readable by all and writable by the owner alone, whatever the caller's
 	// umask is: an interpreter in /usr/local that only root can read is of no use.
 	syscall.Umask(0o022)

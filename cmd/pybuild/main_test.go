@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"pybuild/build/run"
 	"pybuild/cmd/internal/cli"
 	"pybuild/fetch/fetchtest"
 )
@@ -30,9 +31,10 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	run.Init()
 	testscript.Main(m, map[string]func(){
 		"pybuild": func() {
-			os.Exit(run(cli.Process{
+			os.Exit(mainIn(cli.Process{
 				Recipes:   os.DirFS(os.Getenv(recipesVar)),
 				Root:      os.DirFS(os.Getenv(rootVar)),
 				Upstream:  os.Getenv(upstreamVar),
