@@ -7,6 +7,7 @@ package build
 
 import (
 	_ "embed"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -40,6 +41,8 @@ type Request struct {
 	HostArgs, HostEnv []string
 	// ConfigureArgs are the user's own, last on the command line.
 	ConfigureArgs []string
+	// Links are made beside the interpreter: names without a version, and the names of the files that they lead to.
+	Links map[string]string
 	// Patches are applied to the source in this order, absolute file names.
 	Patches []string
 	// Jobs is how many compilers may run at once.
@@ -187,7 +190,14 @@ func (p *Plan) stage(r Request, remove []string, shared bool) Step {
 		{python, "-I", "-B", script, filepath.Join(r.Prefix, executable)},
 		{python, "-I", "-m", "compileall", "-q", "-j", strconv.Itoa(r.Jobs), "-s", r.Stage, "-p", "/", filepath.Join(p.Stage, "lib", r.Release.Executable(), "site-packages")},
 	}}
+	for _, name := range slices.Sorted(maps.Keys(r.Links)) {
+		s.Commands = append(s.Commands, []string{"ln", "-s", r.Links[name], filepath.Join(p.Stage, "bin", name)})
+	}
 	if shared {
+		// Of the stable ABI there is one in a prefix, whatever the number of Pythons: a name without a version, like python3.
+		if _, wanted := r.Links["python3"]; !wanted {
+			s.Commands = append(s.Commands, []string{"rm", "-f", filepath.Join(p.Stage, "lib", "libpython3.so")})
+		}
 		s.Env = []string{"LD_LIBRARY_PATH=" + filepath.Join(p.Stage, "lib")} // the rpath names the final place
 	}
 	return s

@@ -45,12 +45,13 @@ or single-source.`,
 			if err != nil {
 				return err
 			}
-			rows, err := a.rows(cmd, c, args, all)
+			find := a.rows
+			if installed {
+				find = a.installedRows
+			}
+			rows, err := find(cmd, c, args, all)
 			if err != nil {
 				return err
-			}
-			if installed {
-				rows = only(rows, func(r row) bool { return r.Installed })
 			}
 			if a.json {
 				return a.document(rows)
@@ -62,38 +63,87 @@ or single-source.`,
 				if r.Installed {
 					mark = r.Prefix
 				}
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Version, r.Status, r.Date, strings.Join(r.Signed, ","), r.Archives[0].Proof, mark)
+				proof := ""
+				if len(r.Archives) > 0 {
+					proof = r.Archives[0].Proof
+				}
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Version, r.Status, r.Date, strings.Join(r.Signed, ","), proof, mark)
 			}
 			return t.Flush()
 		},
 		ValidArgsFunction: a.completeVersions,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every patch release, and pre-releases")
-	cmd.Flags().BoolVar(&installed, "installed", false, "only what is installed in --prefix")
+	cmd.Flags().BoolVar(&installed, "installed", false, "what is installed in --prefix, every release and build of it")
 	return cmd
 }
 
 // row is one line of the list.
 type row struct {
-	Version   string            `json:"version"`
-	Series    string            `json:"series"`
-	Status    string            `json:"status"`
-	Date      string            `json:"date"`
-	Signed    []string          `json:"signed"`
-	Signer    string            `json:"signer"`
-	Installed bool              `json:"installed"`
-	Prefix    string            `json:"prefix,omitempty"`
-	Archives  []install.Archive `json:"archives"`
+	Version    string            `json:"version"`
+	Series     string            `json:"series"`
+	Status     string            `json:"status"`
+	Date       string            `json:"date"`
+	Signed     []string          `json:"signed"`
+	Signer     string            `json:"signer"`
+	Installed  bool              `json:"installed"`
+	Prefix     string            `json:"prefix,omitempty"`
+	Executable string            `json:"executable,omitempty"`
+	Profile    string            `json:"profile,omitempty"`
+	Archives   []install.Archive `json:"archives"`
 }
 
-func only[T any](list []T, keep func(T) bool) []T {
-	kept := []T{}
-	for _, v := range list {
-		if keep(v) {
-			kept = append(kept, v)
+// newRow describes a release.
+func newRow(r *recipes.Release) row {
+	entry := row{Version: r.Version.String(), Series: r.Series.Name, Status: r.Series.Status, Date: r.Date, Signed: []string{}, Signer: r.Series.ReleaseManager, Archives: []install.Archive{}}
+	if r.HasSigstore() {
+		entry.Signed, entry.Signer = append(entry.Signed, "sigstore"), r.Signer().Identity
+	}
+	if r.HasOpenPGP() {
+		entry.Signed = append(entry.Signed, "openpgp")
+	}
+	for _, archive := range r.Archives {
+		entry.Archives = append(entry.Archives, install.Archive{Name: archive.Name, SHA256: archive.SHA256, Proof: archive.Proof})
+	}
+	return entry
+}
+
+// installedRows is what the manifests in --prefix say is there; where the prefix depends on the version, those of all releases.
+func (a *app) installedRows(_ *cobra.Command, c *recipes.Catalogue, args []string, _ bool) ([]row, error) {
+	var dirs []string
+	for _, s := range c.Series {
+		for _, r := range s.Releases {
+			dir, err := a.prefixFor(&recipes.Selection{Release: r})
+			if err != nil {
+				return nil, err
+			}
+			if !slices.Contains(dirs, dir) {
+				dirs = append(dirs, dir)
+			}
 		}
 	}
-	return kept
+	rows := []row{}
+	for _, dir := range dirs {
+		if pending, err := prefix.Pending(dir); err == nil && pending {
+			a.reporter().Warn(fmt.Sprintf("a change of %s was interrupted, or is under way: `pybuild recover --prefix %s` settles it", dir, dir))
+		}
+		manifests, err := prefix.Manifests(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range slices.Backward(manifests) { // newest first
+			entry := row{Version: m.Version, Signed: []string{}, Archives: []install.Archive{}}
+			if rel, err := c.Resolve(m.Version); err == nil {
+				entry = newRow(rel.Release)
+				entry.Version = m.Version // with the "t" of a free-threaded build
+			}
+			entry.Installed, entry.Prefix, entry.Executable, entry.Profile = true, dir, filepath.Join(dir, m.Executable), m.Profile
+			if len(args) == 0 || m.Version == args[0] || entry.Series == args[0] {
+				rows = append(rows, entry)
+			}
+		}
+	}
+	return rows, nil
 }
 
 func (a *app) rows(cmd *cobra.Command, c *recipes.Catalogue, args []string, all bool) ([]row, error) {
@@ -104,18 +154,9 @@ func (a *app) rows(cmd *cobra.Command, c *recipes.Catalogue, args []string, all 
 		if err != nil {
 			return err
 		}
-		entry := row{Version: r.Version.String(), Series: r.Series.Name, Status: r.Series.Status, Date: r.Date, Signed: []string{}, Signer: r.Series.ReleaseManager}
-		if r.HasSigstore() {
-			entry.Signed, entry.Signer = append(entry.Signed, "sigstore"), r.Signer().Identity
-		}
-		if r.HasOpenPGP() {
-			entry.Signed = append(entry.Signed, "openpgp")
-		}
+		entry := newRow(r)
 		if m, err := prefix.ReadManifest(dir, rel.Executable()); err == nil && m.Version == entry.Version {
-			entry.Installed, entry.Prefix = true, dir
-		}
-		for _, archive := range r.Archives {
-			entry.Archives = append(entry.Archives, install.Archive{Name: archive.Name, SHA256: archive.SHA256, Proof: archive.Proof})
+			entry.Installed, entry.Prefix, entry.Executable, entry.Profile = true, dir, filepath.Join(dir, m.Executable), m.Profile
 		}
 		rows = append(rows, entry)
 		return nil
@@ -361,11 +402,12 @@ func export(ctx context.Context, in *install.Installer, rel *recipes.Selection, 
 }
 
 func (a *app) uninstallCommand() *cobra.Command {
-	return &cobra.Command{
+	var force, purge bool
+	cmd := &cobra.Command{
 		Use:   "uninstall VERSION",
 		Short: "Remove a Python that pybuild installed in --prefix, and nothing else",
 		Long: `Remove the files that pybuild put into --prefix for VERSION, a release (3.13.5) or a series (3.13). Files that were changed
-since are kept and named, as is everything that pip or anybody else put there.`,
+since are kept and named, as is everything that pip or anybody else put there; --force removes the former, --purge the latter.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			releases, err := a.resolve(cmd, args)
@@ -378,6 +420,11 @@ since are kept and named, as is everything that pip or anybody else put there.`,
 				return err
 			}
 			name := rel.Executable()
+			if r, err := prefix.Recover(cmd.Context(), dir); err != nil {
+				return err
+			} else if r != nil {
+				a.reporter().Warn(fmt.Sprintf("%s: %v", dir, r))
+			}
 			m, err := prefix.ReadManifest(dir, name)
 			if errors.Is(err, fs.ErrNotExist) {
 				return &UsageError{Message: fmt.Sprintf("no %s of pybuild's is installed in %s", name, dir), Hints: []string{"`pybuild list --installed --all` shows what is there; --prefix names another place"}}
@@ -389,7 +436,7 @@ since are kept and named, as is everything that pip or anybody else put there.`,
 				return &UsageError{Message: fmt.Sprintf("%s in %s is Python %s, not %s", name, dir, m.Version, rel), Hints: []string{"remove it with `pybuild uninstall " + m.Version + "`"}}
 			}
 			in := &install.Installer{Reporter: a.reporter()}
-			kept, err := in.Uninstall(cmd.Context(), m, dir)
+			kept, err := in.Uninstall(cmd.Context(), m, dir, force, purge)
 			if err != nil {
 				return err
 			}
@@ -407,6 +454,9 @@ since are kept and named, as is everything that pip or anybody else put there.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "also remove files that were changed since they were installed")
+	cmd.Flags().BoolVar(&purge, "purge", false, "also remove the packages that pip installed into this Python")
+	return cmd
 }
 
 func (a *app) cacheCommand() *cobra.Command {

@@ -95,12 +95,14 @@ func explain(ctx context.Context, err error) failure {
 		conflict  *prefix.ConflictError
 		manifest  *prefix.ManifestError
 		change    *prefix.ChangeError
+		recovery  *prefix.RecoveryError
+		journal   *prefix.JournalError
 		tree      *prefix.TreeError
 		directory *install.DirectoryError
 	)
 	switch {
 	case errors.As(err, &change) && change.Undo != nil:
-		set(8, "not-undone", "the prefix is neither as before nor as after: look at what is named above")
+		set(8, "not-undone", "the prefix is neither as before nor as after: the next pybuild that changes it settles that, or `pybuild recover` does")
 	case ctx.Err() != nil:
 		set(130, "interrupted")
 		f.Message = "interrupted; the prefix is as it was"
@@ -169,12 +171,16 @@ func explain(ctx context.Context, err error) failure {
 		set(7, "rejected", "the prefix is unchanged; --keep-build keeps the build directory for a closer look")
 	case errors.As(err, &changed):
 		set(7, "changed", "install it again: pybuild VERSION --prefix PREFIX --force")
+	case errors.As(err, &recovery):
+		set(8, "recovery", "mend what is named above, then run `pybuild recover --prefix "+recovery.Prefix+"`; until then nothing in the prefix is changed")
+	case errors.As(err, &journal):
+		set(8, "journal", "the record of an interrupted change cannot be relied on, so nothing was changed; it is beside what was kept: look there before you remove it")
 	case errors.As(err, &refused):
 		set(8, "prefix-refused", "choose another --prefix, for example /usr/local or /opt/python/{series}")
 	case errors.As(err, &busy):
 		set(8, "prefix-busy", "wait until the other pybuild has ended")
 	case errors.As(err, &conflict):
-		set(8, "conflict", "pybuild never changes files that it did not install: move them away, or choose another --prefix")
+		set(8, "conflict", conflictHint(conflict))
 	case errors.As(err, &manifest):
 		set(8, "manifest", "the list of installed files was changed by hand; move it away to make pybuild forget that Python")
 	case errors.Is(err, syscall.ENOSPC):
@@ -250,6 +256,16 @@ func modulesHints(e *build.ModulesError) []string {
 		hints = append(hints, step.Known.Summary+": "+step.Known.Remedy)
 	}
 	return append(hints, "`pybuild deps` looks for the needs again; --without "+strings.Join(parts, ",")+" builds without them, on purpose")
+}
+
+func conflictHint(e *prefix.ConflictError) string {
+	if len(e.Owners) > 0 {
+		return "another Python in this prefix has names in common with it, as the normal and the free-threaded build of a series have: give each a prefix of its own, for example --prefix /opt/python/{version}"
+	}
+	if len(e.Changed) > 0 && len(e.Changed) == len(e.Paths) {
+		return "these files were changed since pybuild installed them: move them away, or keep them aside with --force"
+	}
+	return "pybuild never changes files that it did not install: move them away, keep them aside with --force, or choose another --prefix"
 }
 
 func digestHint(e *install.DigestError) string {

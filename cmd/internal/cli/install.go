@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,7 +108,7 @@ func (a *app) named(cmd *cobra.Command, args []string, f *sourceFlags) ([]*recip
 type installFlags struct {
 	sourceFlags
 	profile                string
-	with, without          []string
+	with, without, link    []string
 	installNeeds, yes      bool
 	jobs                   int
 	force, keep, test, dry bool
@@ -147,7 +148,8 @@ The last line on standard output is the path of the installed interpreter. The d
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask before installing build dependencies")
 	a.addSourceFlags(cmd, &f.sourceFlags)
 	flags.IntVarP(&f.jobs, "jobs", "j", 0, "how many compilers may run at once (default: as many as the machine can take)")
-	flags.BoolVar(&f.force, "force", false, "build again even if it is there")
+	flags.BoolVar(&f.force, "force", false, "build again even if it is there, and keep files that are in the way aside")
+	flags.StringSliceVar(&f.link, "link", nil, "also make these unversioned `NAMES`: python3, python, pip3, pip, ...; refused where they would shadow the distribution's")
 	flags.StringArrayVar(&f.patches, "patch", nil, "apply this `FILE` to the source; repeatable")
 	flags.StringArrayVar(&f.configureArgs, "configure-arg", nil, "one more `ARG` for configure; repeatable")
 	flags.StringVar(&f.buildDir, "build-dir", "", "make the build directory in `DIR` (default: in the cache)")
@@ -157,6 +159,7 @@ The last line on standard output is the path of the installed interpreter. The d
 	for _, name := range []string{"profile", "with", "without"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, a.completeNames(name)) // fails only for a flag that does not exist
 	}
+	_ = cmd.RegisterFlagCompletionFunc("link", cobra.FixedCompletions(slices.Sorted(maps.Keys(install.Linkable)), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -190,7 +193,7 @@ func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) error 
 		taken[place] = rel.String()
 	}
 	for i, rel := range releases {
-		o.Prefix = prefixes[i]
+		o.Prefix, o.Exact = prefixes[i], args[i] == rel.String()
 		if f.dry {
 			if err := a.dryRun(cmd.Context(), in, rel, o); err != nil {
 				return err
@@ -208,7 +211,7 @@ func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) error 
 
 // options checks the flags that hold for every version.
 func (a *app) options(cmd *cobra.Command, f *installFlags, in *install.Installer) (install.Options, error) {
-	o := install.Options{With: f.with, Without: f.without, Jobs: f.jobs, Force: f.force, ConfigureArgs: f.configureArgs, KeepBuild: f.keep, Test: f.test}
+	o := install.Options{With: f.with, Without: f.without, Link: f.link, Jobs: f.jobs, Force: f.force, ConfigureArgs: f.configureArgs, KeepBuild: f.keep, Test: f.test}
 	f.apply(&o)
 	profile, err := in.Catalogue.Profile(f.profile)
 	if err != nil {
@@ -221,6 +224,11 @@ func (a *app) options(cmd *cobra.Command, f *installFlags, in *install.Installer
 	for _, name := range f.with {
 		if slices.Contains(f.without, name) {
 			return o, usage(cmd, "%s is asked for with --with and left out with --without", name)
+		}
+	}
+	for _, name := range f.link {
+		if _, ok := install.Linkable[name]; !ok {
+			return o, usage(cmd, "--link takes %s, not %q", strings.Join(slices.Sorted(maps.Keys(install.Linkable)), ", "), name)
 		}
 	}
 	for _, name := range f.patches {
@@ -318,6 +326,11 @@ func (a *app) onPath(r *install.Result) {
 		fmt.Fprintf(a.Stderr, "%s is not in PATH: add %s to it, or use the whole path\n", name, filepath.Dir(r.Executable))
 	case filepath.Clean(found) != r.Executable:
 		fmt.Fprintf(a.Stderr, "in PATH, %s is %s: use the whole path\n", name, found)
+	default:
+		fmt.Fprintf(a.Stderr, "in PATH, %s is this one\n", name)
+	}
+	if secure := install.SecurePath(a.Root); secure != nil && !slices.Contains(secure, filepath.Dir(r.Executable)) {
+		fmt.Fprintf(a.Stderr, "sudo does not find it: its secure_path lacks %s\n", filepath.Dir(r.Executable))
 	}
 }
 

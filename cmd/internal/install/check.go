@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"pybuild/build/host"
@@ -34,10 +33,10 @@ func (s *site) leave() {
 // check finds everything that would stop the installation later, before anything is fetched or built: a prefix that cannot or
 // must not be changed, files in the way, a machine without room, needs that are missing. It returns the locked prefix.
 func (in *Installer) check(ctx context.Context, rel *recipes.Selection, o Options) (target *prefix.Prefix, s *site, err error) {
-	if err := in.shadows(rel, o); err != nil {
+	if err := in.protect(ctx, rel, o); err != nil {
 		return nil, nil, err
 	}
-	locked, err := prefix.Lock(o.Prefix)
+	locked, err := in.lock(o.Prefix)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -46,7 +45,7 @@ func (in *Installer) check(ctx context.Context, rel *recipes.Selection, o Option
 			err = errors.Join(err, locked.Unlock())
 		}
 	}()
-	if err := locked.Conflicts(claim(rel)); err != nil {
+	if err := locked.Conflicts(claim(rel, o), taking(rel, o)); err != nil {
 		return nil, nil, err
 	}
 	if s, err = in.survey(ctx, rel, o); err != nil {
@@ -106,10 +105,11 @@ func makeDirs(dir string) (made []string, err error) {
 }
 
 // claim is what a release will put into a prefix, as far as that can be known before it is built.
-func claim(rel *recipes.Selection) prefix.Claim {
+func claim(rel *recipes.Selection, o Options) prefix.Claim {
 	series, name := rel.Series.Name, rel.Executable()
 	lib := "lib/" + name
-	return prefix.Claim{
+	c := prefix.Claim{
+		Name: name,
 		Files: []string{
 			"bin/" + name, "bin/" + name + "-config", "bin/python" + series, "bin/pip" + series, "bin/pydoc" + series, "bin/idle" + series, "bin/2to3-" + series,
 			"lib/lib" + name + ".a", "lib/lib" + name + ".so", "lib/lib" + name + ".so.1.0", "share/man/man1/python" + series + ".1",
@@ -117,23 +117,20 @@ func claim(rel *recipes.Selection) prefix.Claim {
 		Trees:  []string{lib, "include/" + name},
 		Except: []string{lib + "/site-packages", lib + "/dist-packages"},
 	}
+	for _, link := range o.Link {
+		c.Files = append(c.Files, "bin/"+link)
+	}
+	return c
 }
 
-// shadows refuses a libpython where the distribution's own programs would load it instead of theirs.
-func (in *Installer) shadows(rel *recipes.Selection, o Options) error {
-	if !slices.Contains(o.With, "shared") || (o.Prefix != "/usr/local" && !strings.HasPrefix(o.Prefix, "/usr/local/")) {
-		return nil
+// taking is how an installation treats what is in its way. pip upgrades itself, and then is the user's; but a pip3.13 that was there
+// before any Python of ours is somebody else's.
+func taking(rel *recipes.Selection, o Options) prefix.Options {
+	options := prefix.Options{Force: o.Force}
+	site := "lib/" + rel.Executable() + "/site-packages"
+	_, err := prefix.ReadManifest(o.Prefix, rel.Executable())
+	if _, left := os.Stat(filepath.Join(o.Prefix, site, "pip")); err == nil || left == nil {
+		options.Yield = []string{"bin/pip" + rel.Series.Name, site + "/pip", site + "/pip-*.dist-info"}
 	}
-	library := "lib" + rel.Executable() + ".so.1.0"
-	for _, pattern := range []string{"usr/lib/*/", "usr/lib/", "usr/lib64/"} {
-		found, err := fs.Glob(in.Root, pattern+library)
-		if err != nil {
-			return err
-		}
-		if len(found) > 0 {
-			return &prefix.RefusedError{Prefix: o.Prefix, Path: "/" + found[0],
-				Reason: fmt.Sprintf("%s would be loaded instead of the distribution's /%s", filepath.Join(o.Prefix, "lib", library), found[0])}
-		}
-	}
-	return nil
+	return options
 }

@@ -56,7 +56,7 @@ func (in *Installer) Describe(ctx context.Context, rel *recipes.Selection, o Opt
 	}
 	plan := in.plan(rel, o, &site{found: found, quirks: quirks})
 	d := &Description{
-		Event: "plan", Version: rel.String(), Prefix: o.Prefix, Profile: o.Profile.Name, Already: in.installed(rel, o) != nil,
+		Event: "plan", Version: rel.String(), Prefix: o.Prefix, Profile: o.Profile.Name, Already: in.same(rel, o) != nil,
 		Signer: rel.Series.ReleaseManager, Environment: flags(plan.Env), Dropped: append([]string{}, plan.Dropped...), Conflicts: []string{},
 		Notes: append([]string{}, found.Notes...),
 	}
@@ -66,7 +66,7 @@ func (in *Installer) Describe(ctx context.Context, rel *recipes.Selection, o Opt
 	if err := prefix.Allowed(o.Prefix); err != nil {
 		return nil, err
 	}
-	if err := in.shadows(rel, o); err != nil {
+	if err := in.protect(ctx, rel, o); err != nil {
 		return nil, err
 	}
 	sources, err := in.sources(rel, o)
@@ -84,7 +84,7 @@ func (in *Installer) Describe(ctx context.Context, rel *recipes.Selection, o Opt
 		d.Commands = append(d.Commands, s.Commands...)
 	}
 	var conflict *prefix.ConflictError
-	if err := prefix.Conflicts(o.Prefix, claim(rel)); errors.As(err, &conflict) {
+	if err := prefix.Conflicts(o.Prefix, claim(rel, o), taking(rel, o)); errors.As(err, &conflict) {
 		d.Conflicts = conflict.Paths
 	} else if err != nil {
 		return nil, err

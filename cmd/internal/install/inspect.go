@@ -104,7 +104,7 @@ func (in *Installer) inspection(rel *recipes.Selection, o Options, missing []hos
 	r := python.Request{
 		Executable: filepath.Join(dir, "bin", rel.Executable()), Version: rel.Version.String(), Prefix: dir, ConfiguredPrefix: o.Prefix,
 		FreeThreaded: rel.FreeThreaded, Debug: slices.Contains(o.Profile.ConfigureArgs, "--with-pydebug"), Shared: shared,
-		Work: work, Exec: executor(env, dir, work, shared),
+		Work: work, Exec: executor(env, dir, work, shared), Unversioned: o.Link,
 	}
 	for _, p := range in.Catalogue.PartsOf(rel.Series.Name) {
 		if slices.Contains(o.Without, p.Name) || lacks(missing, p.Name) || p.Tier == "option" && !slices.Contains(o.With, p.Name) {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"pybuild/build"
@@ -69,6 +70,10 @@ type Options struct {
 	Signature, TrustedRoot, Keyring string
 	// Jobs is how many compilers may run at once; 0 means as many as the machine can take.
 	Jobs int
+	// Exact says that the user named this very release: only then does it take the place of a newer one.
+	Exact bool
+	// Link names unversioned programs, keys of Linkable, that lead to this Python.
+	Link []string
 	// Force builds again what is there already.
 	Force bool
 	// Patches and ConfigureArgs are handed on exactly.
@@ -105,8 +110,11 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 	version := rel.String()
 
 	done := in.Reporter.Step(version, "resolve")
-	there := in.installed(rel, o)
-	done(nil)
+	there, err := in.installed(ctx, rel, o)
+	done(err)
+	if err != nil {
+		return nil, err
+	}
 	if there != nil {
 		return describe(there, true, time.Since(start)), nil
 	}
@@ -175,11 +183,12 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 	manifest.Archive = prefix.Archive{Name: tarball.Artifact.Name, SHA256: tarball.Artifact.SHA256, Size: tarball.Artifact.Size, Source: tarball.Source, Proof: proof(rel, tarball)}
 
 	done = in.Reporter.Step(version, "commit")
-	err = in.leftover(target.Commit(ctx, built.Stage, manifest))
+	err = in.leftover(target.Commit(ctx, built.Stage, manifest, taking(rel, o)))
 	done(err)
 	if err != nil {
 		return nil, err
 	}
+	in.label(ctx, manifest)
 	return describe(manifest, false, time.Since(start)), nil
 }
 
@@ -192,32 +201,67 @@ func (in *Installer) leftover(err error) error {
 	return err
 }
 
-// Uninstall removes from dir what m lists, and returns what was kept because it is not as it was installed.
-func (in *Installer) Uninstall(ctx context.Context, m *prefix.Manifest, dir string) (kept []prefix.Difference, err error) {
-	target, err := prefix.Lock(dir)
+// Uninstall removes from dir what m lists, and returns what was kept because it is not as it was installed. force also removes
+// that, purge what pip installed into this Python.
+func (in *Installer) Uninstall(ctx context.Context, m *prefix.Manifest, dir string, force, purge bool) (kept []prefix.Difference, err error) {
+	target, err := in.lock(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, target.Unlock()) }()
-	kept, err = target.Uninstall(ctx, m)
+	kept, err = target.Uninstall(ctx, m, prefix.UninstallOptions{Force: force, Purge: purge, Trees: []string{"lib/" + m.Name + "/site-packages"}})
 	return kept, in.leftover(err)
 }
 
-// installed returns the manifest of the very same installation, nil when there is none, when it was asked for differently, or
-// when files of it are missing or changed.
-func (in *Installer) installed(rel *recipes.Selection, o Options) *prefix.Manifest {
+// lock locks a prefix, and tells when that settled an interrupted change of it.
+func (in *Installer) lock(dir string) (*prefix.Prefix, error) {
+	target, err := prefix.Lock(dir)
+	if err == nil && target.Recovered() != nil {
+		in.Reporter.Warn(fmt.Sprintf("%s: %v", dir, target.Recovered()))
+	}
+	return target, err
+}
+
+// installed returns the manifest of the very same installation, or of a newer one where no exact version is asked for. It is nil when
+// there is none, when it was asked for differently, or when files of it are missing or changed. An interrupted change is settled
+// first: what was read before would not be true.
+func (in *Installer) installed(ctx context.Context, rel *recipes.Selection, o Options) (*prefix.Manifest, error) {
+	r, err := prefix.Recover(ctx, o.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		in.Reporter.Warn(fmt.Sprintf("%s: %v", o.Prefix, r))
+	}
+	return in.same(rel, o), nil
+}
+
+func (in *Installer) same(rel *recipes.Selection, o Options) *prefix.Manifest {
 	if o.Force {
 		return nil
 	}
 	m, err := prefix.ReadManifest(o.Prefix, rel.Executable())
-	if err != nil || m.Version != rel.String() || !slices.Equal(m.Options, choices(o)) {
+	if err != nil {
 		return nil // a broken manifest is found again, and reported, under the lock
+	}
+	newer := !o.Exact && newerThan(m.Version, rel)
+	if m.Version != rel.String() && !newer || !slices.Equal(m.Options, choices(o)) && !newer {
+		return nil
 	}
 	if differences, err := m.Quick(o.Prefix); err != nil || len(differences) > 0 {
 		in.Reporter.Warn(fmt.Sprintf("Python %s in %s is damaged (%d files differ): it is built again", m.Version, o.Prefix, len(differences)))
 		return nil
 	}
+	if newer {
+		in.Reporter.Note(fmt.Sprintf("%s has Python %s, which is newer than %s: name %s exactly to go back to it", o.Prefix, m.Version, rel, rel))
+	}
 	return m
+}
+
+// newerThan says whether an installed version is newer than the release.
+func newerThan(installed string, rel *recipes.Selection) bool {
+	v, err := recipes.ParseVersion(strings.TrimSuffix(installed, "t"))
+	return err == nil && v.Compare(rel.Version) > 0
 }
 
 // choices are the options that make one installation differ from another of the same release, for the manifest.
@@ -226,7 +270,7 @@ func choices(o Options) []string {
 	for _, group := range []struct {
 		name   string
 		values []string
-	}{{"with", sorted(o.With)}, {"without", sorted(o.Without)}, {"patch", o.Patches}, {"configure", o.ConfigureArgs}} {
+	}{{"with", sorted(o.With)}, {"without", sorted(o.Without)}, {"link", sorted(o.Link)}, {"patch", o.Patches}, {"configure", o.ConfigureArgs}} {
 		for _, v := range group.values {
 			list = append(list, group.name+"="+v)
 		}
@@ -318,7 +362,7 @@ func (in *Installer) request(rel *recipes.Selection, o Options, s *site, w *work
 	r := build.Request{
 		Release: rel, Profile: o.Profile, Prefix: o.Prefix, Source: source, Stage: w.stage, Home: w.home, Logs: w.logs,
 		Parts: in.Catalogue.PartsOf(rel.Series.Name), With: o.With, Without: o.Without, ConfigureArgs: o.ConfigureArgs,
-		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ, Failures: in.Catalogue.Failures,
+		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ, Failures: in.Catalogue.Failures, Links: links(rel, o),
 	}
 	if s != nil {
 		r.HostArgs, r.HostEnv, r.Quirks = s.found.ConfigureArgs, s.found.Env, s.quirks

@@ -210,7 +210,7 @@ func TestShadows(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			in, _ := installer(t, test.root)
-			err := in.shadows(resolve(t, in, test.version), test.options)
+			err := in.overloaded(t.Context(), resolve(t, in, test.version), test.options)
 			refused, _ := errors.AsType[*prefix.RefusedError](err)
 			switch {
 			case test.path == "" && err != nil:
@@ -226,7 +226,7 @@ func TestShadows(t *testing.T) {
 func TestClaim(t *testing.T) {
 	in, _ := installer(t, fstest.MapFS{})
 	for version, want := range map[string]string{"3.13.5": "python3.13", "3.13.5t": "python3.13t"} {
-		c := claim(resolve(t, in, version))
+		c := claim(resolve(t, in, version), Options{})
 		for _, name := range []string{"bin/" + want, "bin/pip3.13"} {
 			if !slices.Contains(c.Files, name) {
 				t.Errorf("%s does not claim %s", version, name)

@@ -115,6 +115,9 @@ func (in *Installer) reinspection(m *prefix.Manifest, dir string) (python.Reques
 	for _, e := range m.Paths {
 		if name, ok := strings.CutPrefix(e.Path, "bin/"); ok {
 			r.Programs = append(r.Programs, name)
+			if e.Type == "link" {
+				r.Unversioned = append(r.Unversioned, name)
+			}
 		}
 	}
 	return r, nil
