@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"pybuild/build/run"
 	"pybuild/recipes"
@@ -41,6 +42,8 @@ type Result struct {
 	Stage string
 	// Others are the extension modules that CPython left out, that no part knows of, and that nobody disabled.
 	Others []ModuleFailure
+	// Notes are what was done otherwise than planned.
+	Notes []string
 }
 
 // Make runs the plan. step is told when a step starts, and gets back what is to be called when it has ended. A failing command is
@@ -58,6 +61,11 @@ func Make(ctx context.Context, p *Plan, step func(name string) (done func(error)
 		}
 		done := step(s.Name)
 		others, err := p.run(ctx, s)
+		if s.Fewer != nil && outOfMemory(err) {
+			result.Notes = append(result.Notes, "memory ran out during "+s.Name+": it went on with one process at a time")
+			s.Name, s.Commands = s.Name+"-again", s.Fewer
+			others, err = p.run(ctx, s)
+		}
 		done(err)
 		if err != nil {
 			return nil, err
@@ -69,6 +77,16 @@ func Make(ctx context.Context, p *Plan, step func(name string) (done func(error)
 		}
 	}
 	return result, nil
+}
+
+// outOfMemory reports whether a step failed because the kernel, or a compiler itself, ran out of memory.
+func outOfMemory(err error) bool {
+	step, ok := errors.AsType[*StepError](err)
+	if !ok {
+		return false
+	}
+	command, ok := errors.AsType[*run.Error](step.Err)
+	return ok && command.OutOfMemory || step.Known != nil && step.Known.Name == "out-of-memory"
 }
 
 // prepare writes what the commands read besides their arguments.
@@ -92,17 +110,12 @@ func (p *Plan) run(ctx context.Context, s Step) (others []ModuleFailure, err err
 		return nil, fmt.Errorf("keeping a log of %s: %w", s.Name, err)
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	for _, dir := range s.Remove {
-		if err := os.RemoveAll(filepath.Join(p.Dir, dir)); err != nil {
-			return nil, fmt.Errorf("leaving out %s: %w", dir, err)
-		}
-	}
 	var failed *StepError
 	for _, argv := range s.Commands {
 		if _, err := fmt.Fprintf(log, "$ %s\n", run.Quote(argv)); err != nil {
 			return nil, fmt.Errorf("keeping a log of %s: %w", s.Name, err)
 		}
-		if err := run.Run(ctx, run.Command{Argv: argv, Dir: p.Dir, Env: slices.Concat(p.Env, s.Env), Log: log}); err != nil {
+		if err := run.Run(ctx, run.Command{Argv: argv, Dir: p.Dir, Env: slices.Concat(p.Env, s.Env), Log: log, Timeout: p.Timeout, Confine: p.Confine}); err != nil {
 			if ctx.Err() != nil {
 				return nil, err
 			}
@@ -125,23 +138,38 @@ func (p *Plan) run(ctx context.Context, s Step) (others []ModuleFailure, err err
 
 // keepConfigLog copies what configure tried, and why it did not work, out of a tree that will be removed.
 func (p *Plan) keepConfigLog() (err error) {
-	from, err := os.Open(filepath.Join(p.Dir, "config.log"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // configure did not come that far
-	}
-	if err != nil {
-		return fmt.Errorf("keeping configure's log: %w", err)
-	}
-	defer func() { err = errors.Join(err, from.Close()) }()
-	to, err := os.OpenFile(p.configLog(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return fmt.Errorf("keeping configure's log: %w", err)
-	}
-	defer func() { err = errors.Join(err, to.Close()) }()
-	if _, err := io.Copy(to, from); err != nil {
+	err = p.readSource("config.log", func(from io.Reader) (err error) {
+		to, err := os.OpenFile(p.configLog(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, to.Close()) }()
+		_, err = io.Copy(to, from)
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // configure did not come that far
 		return fmt.Errorf("keeping configure's log: %w", err)
 	}
 	return nil
+}
+
+// readSource opens a file of the source tree for f. What the build has made of the tree is not trusted: a link that leads out of it
+// is an error, and so is what is not a file.
+func (p *Plan) readSource(name string, f func(io.Reader) error) (err error) {
+	tree, err := os.OpenRoot(p.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tree.Close()) }()
+	file, err := tree.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for ever
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, &fs.PathError{Op: "read", Path: name, Err: fs.ErrInvalid})
+	}
+	return f(file)
 }
 
 // tailLines is how much of a log's end is shown, besides its first error.

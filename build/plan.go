@@ -12,7 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"pybuild/build/run"
 	"pybuild/recipes"
 )
 
@@ -49,6 +51,10 @@ type Request struct {
 	Jobs int
 	// Test runs CPython's own test suite after the compilation.
 	Test bool
+	// Timeout is how long a command may take; 0 means as long as it likes.
+	Timeout time.Duration
+	// Confine keeps the commands from what they do not need; nil does not.
+	Confine *run.Confinement
 	// Environ is the caller's environment, of which little is passed on.
 	Environ []string
 }
@@ -58,8 +64,8 @@ type Step struct {
 	// Name is the step's name in every output: patch, configure, compile, test, stage.
 	Name     string
 	Commands [][]string
-	// Remove lists directories of the source tree, relative to it, that are removed before the commands run.
-	Remove []string
+	// Fewer takes the place of Commands when memory ran out; nil: the step is not tried again.
+	Fewer [][]string
 	// Env is added to the environment of the plan.
 	Env []string
 }
@@ -75,6 +81,9 @@ type Plan struct {
 	Files map[string]string
 	// Dir is the source tree, Stage the directory that mirrors the prefix after a successful run, Logs where the logs go.
 	Dir, Stage, Logs string
+	// Timeout is how long a command may take, 0: as long as it likes; Confine keeps it from what it does not need.
+	Timeout time.Duration
+	Confine *run.Confinement
 
 	promised map[string]*recipes.Part // by extension module
 	left     map[string]bool          // extension modules that are left out on purpose
@@ -99,7 +108,7 @@ func (p *Plan) ConfigureArgs() []string {
 func NewPlan(r Request) *Plan {
 	series := r.Release.Series
 	tests, shared := slices.Contains(r.With, "tests"), slices.Contains(r.With, "shared")
-	p := &Plan{Dir: r.Source, Stage: filepath.Join(r.Stage, r.Prefix), Logs: r.Logs, Files: map[string]string{}, failures: r.Failures}
+	p := &Plan{Dir: r.Source, Stage: filepath.Join(r.Stage, r.Prefix), Logs: r.Logs, Files: map[string]string{}, Timeout: r.Timeout, Confine: r.Confine, failures: r.Failures}
 
 	cflags, profileArgs := slices.Clone(r.Profile.CFlags), slices.Clone(r.Profile.ConfigureArgs)
 	var ldflags, quirkArgs []string
@@ -148,6 +157,9 @@ func NewPlan(r Request) *Plan {
 		p.Steps = append(p.Steps, patch)
 	}
 	compile := Step{Name: "compile", Commands: [][]string{{"make", "-j" + strconv.Itoa(r.Jobs)}}}
+	if r.Jobs > 1 {
+		compile.Fewer = [][]string{{"make", "-j1"}}
+	}
 	if r.Release.Version.Minor >= 12 {
 		compile.Env = []string{strict}
 	}
@@ -185,11 +197,15 @@ func (p *Plan) stage(r Request, remove []string, shared bool) Step {
 	executable := filepath.Join("bin", r.Release.Executable())
 	python, script := filepath.Join(p.Stage, executable), filepath.Join(r.Home, "install_pip.py")
 	p.Files[script] = installPip
-	s := Step{Name: "stage", Remove: remove, Commands: [][]string{
+	s := Step{Name: "stage"}
+	if len(remove) > 0 {
+		s.Commands = append(s.Commands, append([]string{"rm", "-rf"}, remove...))
+	}
+	s.Commands = append(s.Commands, [][]string{
 		{"make", "altinstall", "DESTDIR=" + r.Stage, "ENSUREPIP=no"},
 		{python, "-I", "-B", script, filepath.Join(r.Prefix, executable)},
 		{python, "-I", "-m", "compileall", "-q", "-j", strconv.Itoa(r.Jobs), "-s", r.Stage, "-p", "/", filepath.Join(p.Stage, "lib", r.Release.Executable(), "site-packages")},
-	}}
+	}...)
 	for _, name := range slices.Sorted(maps.Keys(r.Links)) {
 		s.Commands = append(s.Commands, []string{"ln", "-s", r.Links[name], filepath.Join(p.Stage, "bin", name)})
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -174,7 +173,7 @@ func read(name string, f func(io.Reader) error) (err error) {
 
 // configured is the verdict of configure. Source without a Makefile has none.
 func (p *Plan) configured() (v Verdict, err error) {
-	err = read(filepath.Join(p.Dir, "Makefile"), func(r io.Reader) (err error) {
+	err = p.readSource("Makefile", func(r io.Reader) (err error) {
 		v, err = MakefileVerdict(r)
 		return err
 	})
