@@ -43,11 +43,11 @@ int main(void) { return puts(setlocale(LC_ALL, "C.UTF-8") ? "yes" : "no") < 0; }
 `
 
 // tryCompiler makes a program and runs it from the directory in which it was made, as configure will.
-func tryCompiler(ctx context.Context, cc []string, work string, env []string) (verdict, error) {
+func tryCompiler(ctx context.Context, cc []string, work string, needs Needs) (verdict, error) {
 	if len(cc) == 0 {
 		return verdict{reason: "no C compiler in PATH"}, nil
 	}
-	output, failed, err := compile(ctx, cc, filepath.Join(work, "compiler"), env, trial, nil, nil)
+	output, failed, err := compile(ctx, cc, filepath.Join(work, "compiler"), needs, trial, nil, nil)
 	switch {
 	case err != nil:
 		return verdict{}, err
@@ -55,7 +55,7 @@ func tryCompiler(ctx context.Context, cc []string, work string, env []string) (v
 		return verdict{reason: run.Quote(cc) + " does not work: " + cmp.Or(firstError(output), failed.Err.Error())}, nil
 	}
 	var stdout, log bytes.Buffer
-	err = run.Run(ctx, run.Command{Argv: []string{"./compiler"}, Dir: work, Env: env, Stdout: &stdout, Log: &log})
+	err = run.Run(ctx, run.Command{Argv: []string{"./compiler"}, Dir: work, Env: needs.Env, Confine: needs.Confine, Stdout: &stdout, Log: &log})
 	if errors.As(err, &failed) {
 		reason := fmt.Sprintf("%s makes programs that do not run in %s: %s", run.Quote(cc), work, whyNot(log.Bytes(), failed.Err))
 		if system, err := statFileSystem(work); err == nil && system.noexec {
@@ -97,14 +97,14 @@ const whatCompiles = `#include <limits.h>
 `
 
 // toolchain asks the preprocessor, with the flags of the build, what it belongs to. What it does not say stays empty.
-func toolchain(ctx context.Context, cc []string, work string, env []string) (recipes.Toolchain, error) {
+func toolchain(ctx context.Context, cc []string, work string, needs Needs) (recipes.Toolchain, error) {
 	const name = "toolchain.c"
-	if err := os.WriteFile(filepath.Join(work, name), []byte(whatCompiles), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(work, name), []byte(whatCompiles), 0o644); err != nil {
 		return recipes.Toolchain{}, fmt.Errorf("probing for build needs: %w", err)
 	}
-	argv := slices.Concat(cc, strings.Fields(value(env, "CPPFLAGS")), strings.Fields(value(env, "CFLAGS")), []string{"-E", "-P", name})
+	argv := slices.Concat(cc, strings.Fields(value(needs.Env, "CPPFLAGS")), strings.Fields(value(needs.Env, "CFLAGS")), []string{"-E", "-P", name})
 	var output bytes.Buffer
-	err := run.Run(ctx, run.Command{Argv: argv, Env: env, Dir: work, Stdout: &output})
+	err := run.Run(ctx, run.Command{Argv: argv, Env: needs.Env, Confine: needs.Confine, Dir: work, Stdout: &output})
 	var failed *run.Error
 	if err != nil && !errors.As(err, &failed) {
 		return recipes.Toolchain{}, err
@@ -136,15 +136,15 @@ func parseToolchain(output []byte) (t recipes.Toolchain) {
 
 // compile builds one program from text, next to name, and returns what the compiler said. failed is the compiler's refusal, err
 // what kept it from being asked.
-func compile(ctx context.Context, cc []string, name string, env []string, text string, cflags, libs []string) (output []byte, failed *run.Error, err error) {
-	if err := os.WriteFile(name+".c", []byte(text), 0o600); err != nil {
+func compile(ctx context.Context, cc []string, name string, needs Needs, text string, cflags, libs []string) (output []byte, failed *run.Error, err error) {
+	if err := os.WriteFile(name+".c", []byte(text), 0o644); err != nil {
 		return nil, nil, fmt.Errorf("probing for build needs: %w", err)
 	}
 	dir, base := filepath.Split(name) // the compiler's messages name the file as it was given: not with a directory that is soon gone
-	argv := slices.Concat(cc, strings.Fields(value(env, "CPPFLAGS")), strings.Fields(value(env, "CFLAGS")), cflags,
-		[]string{base + ".c", "-o", base}, strings.Fields(value(env, "LDFLAGS")), libs)
+	argv := slices.Concat(cc, strings.Fields(value(needs.Env, "CPPFLAGS")), strings.Fields(value(needs.Env, "CFLAGS")), cflags,
+		[]string{base + ".c", "-o", base}, strings.Fields(value(needs.Env, "LDFLAGS")), libs)
 	var log bytes.Buffer
-	err = run.Run(ctx, run.Command{Argv: argv, Env: env, Dir: dir, Log: &log})
+	err = run.Run(ctx, run.Command{Argv: argv, Env: needs.Env, Confine: needs.Confine, Dir: dir, Log: &log})
 	if errors.As(err, &failed) {
 		err = nil
 	}

@@ -128,7 +128,7 @@ func TestRealToolchain(t *testing.T) {
 			t.Fatal(err)
 		}
 		ask := func(cppflags string) recipes.Toolchain {
-			got, err := toolchain(t.Context(), []string{cc}, t.TempDir(), append(env, "CPPFLAGS="+cppflags))
+			got, err := toolchain(t.Context(), []string{cc}, t.TempDir(), Needs{Env: append(env, "CPPFLAGS="+cppflags)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -69,7 +69,7 @@ func TestNoexecMount(t *testing.T) {
 			if err != nil || system.noexec != (test.reason != "") || system.free < 1<<20 || system.free > 4<<20 {
 				t.Errorf("%+v, %v; flags %d", system, err, test.flags)
 			}
-			tried, err := tryCompiler(t.Context(), cc, dir, env)
+			tried, err := tryCompiler(t.Context(), cc, dir, Needs{Env: env})
 			if err != nil || tried.reason != test.reason || !tried.compiles {
 				t.Errorf("%+v, %v; want %q", tried, err, test.reason)
 			}

@@ -24,6 +24,8 @@ type Needs struct {
 	Parts []*recipes.Part
 	// Env is the environment of the build: PATH, CC, CPPFLAGS, CFLAGS, LDFLAGS, PKG_CONFIG_PATH.
 	Env []string
+	// Confine keeps compilers and their programs from what they do not need; nil does not. They write into the work directory.
+	Confine *run.Confinement
 	// Required says whether a part must be there; a part that need not be is reported as missing all the same.
 	Required func(*recipes.Part) bool
 }
@@ -196,10 +198,10 @@ func (h *Host) probeTools(ctx context.Context, root fs.FS, cc []string, work str
 		var tried verdict
 		switch t.Name {
 		case "compiler":
-			tried, err = probeCompiler(ctx, cc, work, needs.Env, found)
+			tried, err = probeCompiler(ctx, cc, work, needs, found)
 			reason, broken = tried.reason, !tried.compiles
 		case "make":
-			reason, err = tryMake(ctx, root, work, needs.Env, t)
+			reason, err = tryMake(ctx, root, work, needs, t)
 		default:
 			reason = lookForTool(root, needs.Env, t)
 		}
@@ -218,15 +220,15 @@ func (h *Host) probeTools(ctx context.Context, root fs.FS, cc []string, work str
 }
 
 // probeCompiler tries the compiler and, when it works, notes what it is and what its C library lacks.
-func probeCompiler(ctx context.Context, cc []string, work string, env []string, found *Findings) (tried verdict, err error) {
-	if tried, err = tryCompiler(ctx, cc, work, env); err != nil || tried.reason != "" {
+func probeCompiler(ctx context.Context, cc []string, work string, needs Needs, found *Findings) (tried verdict, err error) {
+	if tried, err = tryCompiler(ctx, cc, work, needs); err != nil || tried.reason != "" {
 		return tried, err
 	}
 	if !tried.utf8 {
 		found.Env = append(found.Env, "LC_ALL=C")
 		found.Notes = append(found.Notes, "this system has no locale C.UTF-8: the build runs in the locale C")
 	}
-	found.Toolchain, err = toolchain(ctx, cc, work, env)
+	found.Toolchain, err = toolchain(ctx, cc, work, needs)
 	return tried, err
 }
 
@@ -248,19 +250,19 @@ func libraries(p *recipes.Part) (list []string) {
 }
 
 // tryMake says what is wrong with make, "" when one of the commands carries out a rule. Any make will do.
-func tryMake(ctx context.Context, root fs.FS, work string, env []string, t *recipes.Tool) (reason string, err error) {
-	if reason := lookForTool(root, env, t); reason != "" {
+func tryMake(ctx context.Context, root fs.FS, work string, needs Needs, t *recipes.Tool) (reason string, err error) {
+	if reason := lookForTool(root, needs.Env, t); reason != "" {
 		return reason, nil
 	}
-	if err := os.WriteFile(filepath.Join(work, "make.mk"), []byte("all:\n\t@exit 0\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(work, "make.mk"), []byte("all:\n\t@exit 0\n"), 0o644); err != nil {
 		return "", fmt.Errorf("probing for build needs: %w", err)
 	}
 	for _, name := range t.Commands {
-		if !inPath(env, name) {
+		if !inPath(needs.Env, name) {
 			continue
 		}
 		var log bytes.Buffer
-		err := run.Run(ctx, run.Command{Argv: []string{name, "-f", "make.mk"}, Dir: work, Env: env, Log: &log})
+		err := run.Run(ctx, run.Command{Argv: []string{name, "-f", "make.mk"}, Dir: work, Env: needs.Env, Confine: needs.Confine, Log: &log})
 		var failed *run.Error
 		if !errors.As(err, &failed) { // it works, or could not be asked
 			return "", err
@@ -296,7 +298,7 @@ func lookForTool(root fs.FS, env []string, t *recipes.Tool) string {
 // worked, or why the first of them failed.
 func lookForPart(ctx context.Context, cc []string, work string, needs Needs, p *recipes.Part) (found *recipes.Probe, first string, err error) {
 	try := func(name string, probe *recipes.Probe, cflags, libs []string) (ok bool, err error) {
-		output, failed, err := compile(ctx, cc, name, needs.Env, source(probe), cflags, libs)
+		output, failed, err := compile(ctx, cc, name, needs, source(probe), cflags, libs)
 		if failed != nil && first == "" {
 			first = reason(probe, output, failed)
 		}
@@ -314,7 +316,7 @@ func lookForPart(ctx context.Context, cc []string, work string, needs Needs, p *
 		ok, err := try(name, probe, cflags, libs)
 		if !ok && err == nil && len(probe.PkgConfig) > 0 {
 			var known bool
-			if cflags, libs, known = pkgConfig(ctx, needs.Env, probe.PkgConfig); known {
+			if cflags, libs, known = pkgConfig(ctx, filepath.Dir(work), needs, probe.PkgConfig); known {
 				ok, err = try(name+"-pkg-config", probe, cflags, libs)
 			}
 		}
@@ -379,12 +381,12 @@ func firstError(output []byte) string {
 }
 
 // pkgConfig asks for the flags of packages; it knows nothing when pkg-config does not, or is not there.
-func pkgConfig(ctx context.Context, env, packages []string) (cflags, libs []string, known bool) {
+func pkgConfig(ctx context.Context, work string, needs Needs, packages []string) (cflags, libs []string, known bool) {
 	var answers [2][]string
 	for i, question := range []string{"--cflags", "--libs"} {
 		var output bytes.Buffer
 		argv := slices.Concat([]string{"pkg-config", question}, packages)
-		if err := run.Run(ctx, run.Command{Argv: argv, Env: env, Stdout: &output}); err != nil {
+		if err := run.Run(ctx, run.Command{Argv: argv, Dir: work, Env: needs.Env, Stdout: &output, Confine: needs.Confine}); err != nil {
 			return nil, nil, false
 		}
 		answers[i] = strings.Fields(output.String())

@@ -124,7 +124,7 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Dir = ts.MkAbs(".")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	for _, name := range []string{"PATH", "TMPDIR", "HOME", "GORACE", "PYBUILD_CACHE", recipesVar, rootVar, upstreamVar} {
+	for _, name := range []string{"PATH", "TMPDIR", "HOME", "GORACE", "PYBUILD_CACHE", "PYBUILD_UNCONFINED", recipesVar, rootVar, upstreamVar} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
 	ts.Check(cmd.Start())

@@ -114,7 +114,7 @@ func setUp(e *testscript.Env, world *fakeWorld) error {
 		{recipesVar, filepath.Join(world.recipes, "fake")}, {"REAL", filepath.Join(world.recipes, "real")}, {"SIGNED", filepath.Join(world.recipes, "signed")},
 		{"TRUSTED", world.trusted}, {"KEY", "/keys/" + fingerprint(world.signers.key)}, {keysVar, server.URL + "/keys/"}, {"PYBUILD_DATA", filepath.Join(e.WorkDir, "data")}, {rootVar, filepath.Join(e.WorkDir, "root")},
 
-		{upstreamVar, server.URL}, {"MIRROR", server.URL}, {"PREFIX", prefix}, {"PYBUILD_CACHE", filepath.Join(e.WorkDir, "cache")},
+		{upstreamVar, server.URL}, {"MIRROR", server.URL}, {"PREFIX", prefix}, {"PYBUILD_UNCONFINED", "1"}, {"PYBUILD_CACHE", filepath.Join(e.WorkDir, "cache")},
 		{"GORACE", "atexit_sleep_ms=0"}, // or every program that the race detector watches takes a second to end
 		{"REACHED", filepath.Join(e.WorkDir, "reached")}, {"NOWHERE", "http://127.0.0.1:1"}, {"FILES", world.mirror},
 	} {

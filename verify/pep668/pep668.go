@@ -1,12 +1,14 @@
-// Package pep668 finds the marker by which a distribution tells pip to keep its
-// hands off a Python (PEP 668).
+// Package pep668 knows the marker by which a distribution tells pip to keep its hands off a Python (PEP 668): whether one is in
+// what was built, and what it means for the interpreters of a machine.
 //
-// It promises that "absent" was seen: only the answer that there is no such
-// name counts, whereas a directory that cannot be searched is an error. What
-// kind of file has the name does not matter. pip overlooks a link that leads
-// nowhere, until the day on which it leads somewhere.
+// [Absent] and [Find] promise that "absent" was seen: only the answer that there is no such name counts, whereas a directory that
+// cannot be searched is an error. What kind of file has the name does not matter. Pip overlooks a link that leads nowhere, until
+// the day on which it leads somewhere.
 //
-// It must not know which Python the directories belong to, and runs none.
+// [Read] gives the answer that pip gives. [Examine] finds every Python and pip of a machine, the settings that override a marker,
+// markers that the distribution lacks, and what pip has done already. It promises to change nothing, to use no network, and to
+// run nothing but interpreters that the user, or the system, has installed, and queries of the package manager. It knows the
+// machine only as an fs.FS, an environment and an [Exec], and must not know how a Python is built, nor how a report is shown.
 package pep668
 
 import (

@@ -42,7 +42,19 @@ func writeCertificate(certificate, key string) error {
 		return err
 	}
 	write := func(name, kind string, der []byte) error {
-		return os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+		return create(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 	}
 	return errors.Join(write(certificate, "CERTIFICATE", public), write(key, "PRIVATE KEY", secret))
+}
+
+// create writes a new file that the interpreter can read, who may be another
+// user. It never follows a link: that user may write to the directory, too.
+func create(name string, content []byte) (err error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = f.Write(content)
+	return err
 }

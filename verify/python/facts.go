@@ -141,7 +141,13 @@ func (in *inspection) ask(ctx context.Context) (f *facts, rejected, err error) {
 
 // lastStep is what the script began last; "" when it never came that far.
 func lastStep(file string) string {
-	text, err := os.ReadFile(file)
+	// Another user may have put a link there.
+	dir, err := os.OpenRoot(filepath.Dir(file))
+	if err != nil {
+		return ""
+	}
+	defer dir.Close()
+	text, err := dir.ReadFile(filepath.Base(file))
 	if err != nil {
 		return ""
 	}

@@ -30,7 +30,7 @@ func (w *wheel) install(more ...string) []string {
 func writeWheel(dir string) (w *wheel, err error) {
 	name := "pybuild_probe_" + strings.ToLower(rand.Text()[:12])
 	w = &wheel{name: name, path: filepath.Join(dir, name+"-1-py3-none-any.whl")}
-	f, err := os.Create(w.path)
+	f, err := os.OpenFile(w.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, err
 	}

@@ -236,11 +236,7 @@ shown without looking.`,
 			}
 			var found *host.Findings
 			if distribution == "" {
-				dir, err := install.Scratch()
-				if err != nil {
-					return err
-				}
-				if found, err = in.Provide(cmd.Context(), releases[0], o, dir); err != nil {
+				if found, err = in.Provide(cmd.Context(), releases[0], o); err != nil {
 					return err
 				}
 			}
@@ -524,6 +520,16 @@ func (a *app) cached() (*fetch.Cache, []fetch.Entry, error) {
 	cache := &fetch.Cache{Dir: dir, Offline: true}
 	entries, err := cache.List()
 	return cache, entries, err
+}
+
+// unpackCommand is what the program runs as another user.
+func (a *app) unpackCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: install.UnpackCommand + " ARCHIVE DIR", Short: "Unpack an archive, for pybuild itself", Hidden: true, Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return install.Unpack(cmd.Context(), args[0], args[1], json.NewEncoder(a.Stdout).Encode)
+		},
+	}
 }
 
 func (a *app) manCommand() *cobra.Command {

@@ -79,6 +79,7 @@ func explain(ctx context.Context, err error) failure {
 		memory    *host.MemoryError
 		nowhereTo *host.NoBuildDirError
 		quirk     *install.QuirkError
+		unconf    *install.UnconfinedError
 		manager   *install.PackageManagerError
 		digest    *install.DigestError
 		signature *install.SignatureError
@@ -126,6 +127,8 @@ func explain(ctx context.Context, err error) failure {
 		f.Missing, f.Install = missing.Missing, missing.Install
 	case errors.As(err, &quirk):
 		set(3, "toolchain", "name another compiler with CC=…, or choose another release")
+	case errors.As(err, &unconf):
+		set(3, "unconfined", "run pybuild as a user who may write to the prefix, allow the container namespaces (CAP_SYS_ADMIN), or accept that root builds: --unconfined")
 	case errors.As(err, &clock):
 		set(3, "clock", "set the clock: make and the verification of signatures depend on it")
 	case errors.As(err, &memory):

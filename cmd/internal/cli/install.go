@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -112,6 +113,8 @@ type installFlags struct {
 	installNeeds, yes      bool
 	jobs                   int
 	force, keep, test, dry bool
+	unconfined             bool
+	timeout                time.Duration
 	patches, configureArgs []string
 	buildDir               string
 }
@@ -154,6 +157,8 @@ The last line on standard output is the path of the installed interpreter. The d
 	flags.StringArrayVar(&f.configureArgs, "configure-arg", nil, "one more `ARG` for configure; repeatable")
 	flags.StringVar(&f.buildDir, "build-dir", "", "make the build directory in `DIR` (default: in the cache)")
 	flags.BoolVar(&f.keep, "keep-build", false, "keep the build directory")
+	flags.BoolVar(&f.unconfined, "unconfined", a.env("PYBUILD_UNCONFINED", "") == "1", "as root: build without an unprivileged user and namespaces, where they cannot be had [PYBUILD_UNCONFINED=1]")
+	flags.DurationVar(&f.timeout, "timeout", 6*time.Hour, "how long one command of the build may take; 0 is for ever")
 	flags.BoolVar(&f.test, "test", false, "also run CPython's own tests before installing")
 	flags.BoolVar(&f.dry, "dry-run", false, "show what would be done, and do nothing")
 	for _, name := range []string{"profile", "with", "without"} {
@@ -211,13 +216,16 @@ func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) error 
 
 // options checks the flags that hold for every version.
 func (a *app) options(cmd *cobra.Command, f *installFlags, in *install.Installer) (install.Options, error) {
-	o := install.Options{With: f.with, Without: f.without, Link: f.link, Jobs: f.jobs, Force: f.force, ConfigureArgs: f.configureArgs, KeepBuild: f.keep, Test: f.test}
+	o := install.Options{With: f.with, Without: f.without, Link: f.link, Jobs: f.jobs, Force: f.force, ConfigureArgs: f.configureArgs, KeepBuild: f.keep, Test: f.test, Unconfined: f.unconfined, Timeout: f.timeout}
 	f.apply(&o)
 	profile, err := in.Catalogue.Profile(f.profile)
 	if err != nil {
 		return o, usage(cmd, "%v", err)
 	}
 	o.Profile = profile
+	if f.timeout < 0 {
+		return o, usage(cmd, "--timeout is not negative, as %s is", f.timeout)
+	}
 	if cmd.Flags().Changed("jobs") && f.jobs < 1 {
 		return o, usage(cmd, "--jobs is at least 1, not %d", f.jobs)
 	}

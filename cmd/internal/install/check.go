@@ -17,10 +17,11 @@ import (
 // A site is the machine, as far as a build depends on it.
 type site struct {
 	// dir is the directory to build in.
-	dir    string
-	made   []string // what had to be made for it, innermost first
-	found  *host.Findings
-	quirks []*recipes.Quirk
+	dir     string
+	made    []string // what had to be made for it, innermost first
+	builder *builder
+	found   *host.Findings
+	quirks  []*recipes.Quirk
 }
 
 // leave removes the directories that were made for a build that came to nothing, unless there is something in them by now.
@@ -59,11 +60,15 @@ func (in *Installer) check(ctx context.Context, rel *recipes.Selection, o Option
 
 // survey looks at the machine, and says what the user should know of it.
 func (in *Installer) survey(ctx context.Context, rel *recipes.Selection, o Options) (s *site, err error) {
-	dir, err := in.machine(rel, o)
+	b, err := in.builder(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	s = &site{dir: dir}
+	dir, err := in.machine(rel, o, b)
+	if err != nil {
+		return nil, err
+	}
+	s = &site{dir: dir, builder: b}
 	defer func() {
 		if err != nil {
 			s.leave()
@@ -72,7 +77,7 @@ func (in *Installer) survey(ctx context.Context, rel *recipes.Selection, o Optio
 	if s.made, err = makeDirs(dir); err != nil {
 		return s, &DirectoryError{Purpose: "build", Dir: dir, Err: err}
 	}
-	if s.found, err = in.Provide(ctx, rel, o, dir); err != nil {
+	if s.found, err = in.provide(ctx, rel, o, dir, b); err != nil {
 		return s, err
 	}
 	if err := in.Host.Require(s.found.Missing); err != nil {

@@ -42,11 +42,9 @@ type Archive struct {
 
 // Describe says what Install would do. It changes nothing; needs are looked for in a temporary directory.
 func (in *Installer) Describe(ctx context.Context, rel *recipes.Selection, o Options) (*Description, error) {
-	scratch, err := Scratch()
-	if err != nil {
-		return nil, err
-	}
-	found, err := in.probe(ctx, rel, o, scratch)
+	look := o
+	look.InstallNeeds = nil
+	found, err := in.Provide(ctx, rel, look)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"pybuild/build"
 	"pybuild/build/host"
@@ -37,7 +38,12 @@ func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Opti
 	if err != nil {
 		return nil, err
 	}
-	request := in.inspection(rel, o, s.found.Missing, stage, w.probe, plan.Env)
+	// Only now, so that the build could put nothing into it.
+	if err := s.builder.share(w.probe); err != nil {
+		return nil, &DirectoryError{Purpose: "build", Dir: w.dir, Err: err}
+	}
+	confine := s.builder.confine(append(w.writable(), w.probe))
+	request := in.inspection(rel, o, s.found.Missing, stage, w.probe, plan.Env, confine)
 	report, err := python.Inspect(ctx, request)
 	if err != nil {
 		var rejected *python.RejectedError
@@ -99,12 +105,12 @@ func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Opti
 }
 
 // inspection is what an interpreter of this release must be able to do, wherever it lies now.
-func (in *Installer) inspection(rel *recipes.Selection, o Options, missing []host.Missing, dir, work string, env []string) python.Request {
+func (in *Installer) inspection(rel *recipes.Selection, o Options, missing []host.Missing, dir, work string, env []string, confine *run.Confinement) python.Request {
 	shared := slices.Contains(o.With, "shared")
 	r := python.Request{
 		Executable: filepath.Join(dir, "bin", rel.Executable()), Version: rel.Version.String(), Prefix: dir, ConfiguredPrefix: o.Prefix,
 		FreeThreaded: rel.FreeThreaded, Debug: slices.Contains(o.Profile.ConfigureArgs, "--with-pydebug"), Shared: shared,
-		Work: work, Exec: executor(env, dir, work, shared), Unversioned: o.Link,
+		Work: work, Exec: executor(env, dir, work, shared, confine), Unversioned: o.Link,
 	}
 	for _, p := range in.Catalogue.PartsOf(rel.Series.Name) {
 		if slices.Contains(o.Without, p.Name) || lacks(missing, p.Name) || p.Tier == "option" && !slices.Contains(o.With, p.Name) {
@@ -121,16 +127,19 @@ func lacks(missing []host.Missing, part string) bool {
 	return slices.ContainsFunc(missing, func(m host.Missing) bool { return m.Name == part })
 }
 
+// inspectionTimeout is how long one command of an inspection may take: each takes seconds.
+const inspectionTimeout = 10 * time.Minute
+
 // executor runs the interpreter of dir in the environment of its build, with work as the working directory. A libpython of its
 // own is found there although the rpath already names the place where it will be.
-func executor(env []string, dir, work string, shared bool) python.Exec {
+func executor(env []string, dir, work string, shared bool, confine *run.Confinement) python.Exec {
 	if shared {
 		env = append(slices.Clone(env), "LD_LIBRARY_PATH="+filepath.Join(dir, "lib"))
 	}
 	return func(ctx context.Context, additional []string, argv ...string) ([]byte, error) {
 		var stdout, log bytes.Buffer
 		all := slices.Concat(env, additional)
-		err := run.Run(ctx, run.Command{Argv: argv, Dir: work, Env: all, Stdout: &stdout, Log: &log})
+		err := run.Run(ctx, run.Command{Argv: argv, Dir: work, Env: all, Stdout: &stdout, Log: &log, Timeout: inspectionTimeout, Confine: confine})
 		if err != nil && ctx.Err() == nil {
 			lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 			err = fmt.Errorf("%w: %s", err, strings.Join(lines[max(0, len(lines)-5):], "\n"))

@@ -19,7 +19,6 @@ import (
 	"pybuild/build"
 	"pybuild/build/host"
 	"pybuild/build/prefix"
-	"pybuild/build/unpack"
 	"pybuild/fetch"
 	"pybuild/recipes"
 )
@@ -81,6 +80,10 @@ type Options struct {
 	// BuildDir is where the build directory is made; empty means in the cache. KeepBuild leaves it there.
 	BuildDir  string
 	KeepBuild bool
+	// Unconfined lets root do what an unprivileged user should: everything before the prefix is changed.
+	Unconfined bool
+	// Timeout is how long a single command of the build may take; 0 means as long as it likes.
+	Timeout time.Duration
 	// Test runs CPython's own tests before the prefix is changed.
 	Test bool
 	// InstallNeeds is asked when needs are missing and the distribution has a command for them. nil, or false, means no.
@@ -146,7 +149,7 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 		return nil, err
 	}
 
-	work, err := in.workspace(rel, site.dir)
+	work, err := in.workspace(rel, site)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +160,7 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 	}
 
 	done = in.Reporter.Step(version, "unpack")
-	source, err := in.unpack(ctx, tarball, work.source)
+	source, err := in.unpack(ctx, tarball, work, site.builder)
 	done(err)
 	if err != nil {
 		return nil, err
@@ -169,6 +172,9 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 		return nil, err
 	}
 
+	for _, note := range built.Notes {
+		in.Reporter.Warn(note)
+	}
 	for _, m := range built.Others {
 		in.Reporter.Warn(fmt.Sprintf("the extension module %s is %s, and no part has it", m.Extension, m.State))
 	}
@@ -293,22 +299,28 @@ type workspace struct {
 	dir, source, stage, home, probe, logs string
 }
 
-func (in *Installer) workspace(rel *recipes.Selection, base string) (*workspace, error) {
+// workspace makes the directories of a build below s.dir. What the builder writes to is the builder's, and nobody else's; the
+// directory that holds it all is not, so that it stays what it is.
+func (in *Installer) workspace(rel *recipes.Selection, s *site) (w *workspace, err error) {
 	logs := filepath.Join(in.Cache.Dir, "logs")
-	for _, dir := range []string{base, logs} {
+	for _, dir := range []string{s.dir, logs} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, &DirectoryError{Purpose: "build", Dir: dir, Err: err}
 		}
 	}
-	dir, err := os.MkdirTemp(base, rel.String()+"-")
+	dir, err := os.MkdirTemp(s.dir, rel.String()+"-")
 	if err != nil {
-		return nil, &DirectoryError{Purpose: "build", Dir: base, Err: err}
+		return nil, &DirectoryError{Purpose: "build", Dir: s.dir, Err: err}
 	}
-	w := &workspace{dir: dir, source: filepath.Join(dir, "source"), stage: filepath.Join(dir, "stage"), home: filepath.Join(dir, "home"), probe: filepath.Join(dir, "probe")}
-	for _, d := range []string{w.source, w.stage, w.home, w.probe} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			return nil, errors.Join(&DirectoryError{Purpose: "build", Dir: d, Err: err}, os.RemoveAll(dir))
+	w = &workspace{dir: dir, source: filepath.Join(dir, "source"), stage: filepath.Join(dir, "stage"), home: filepath.Join(dir, "home"), probe: filepath.Join(dir, "probe")}
+	err = os.Chmod(dir, 0o711)
+	for _, d := range []string{w.source, w.stage, w.home} {
+		if err == nil {
+			err = s.builder.own(d)
 		}
+	}
+	if err != nil {
+		return nil, errors.Join(&DirectoryError{Purpose: "build", Dir: dir, Err: err}, os.RemoveAll(dir))
 	}
 	w.logs, err = os.MkdirTemp(logs, time.Now().UTC().Format("20060102T150405Z")+"-"+rel.String()+"-")
 	if err == nil {
@@ -319,6 +331,9 @@ func (in *Installer) workspace(rel *recipes.Selection, base string) (*workspace,
 	}
 	return w, nil
 }
+
+// writable are the directories that a build writes to.
+func (w *workspace) writable() []string { return []string{w.source, w.stage, w.home} }
 
 // DirectoryError says that a directory of pybuild's own cannot be used.
 type DirectoryError struct {
@@ -344,15 +359,6 @@ func removeAll(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-func (in *Installer) unpack(ctx context.Context, tarball *fetch.File, dir string) (source string, err error) {
-	archive, err := os.Open(tarball.Path)
-	if err != nil {
-		return "", fmt.Errorf("unpacking: %w", err)
-	}
-	defer func() { err = errors.Join(err, archive.Close()) }()
-	return unpack.Tar(ctx, archive, dir, unpack.Limits{}, in.Reporter.Progress)
-}
-
 // request is what the plan is made for. s is nil where nobody has looked at the machine.
 func (in *Installer) request(rel *recipes.Selection, o Options, s *site, w *workspace, source string) build.Request {
 	jobs := o.Jobs
@@ -362,10 +368,11 @@ func (in *Installer) request(rel *recipes.Selection, o Options, s *site, w *work
 	r := build.Request{
 		Release: rel, Profile: o.Profile, Prefix: o.Prefix, Source: source, Stage: w.stage, Home: w.home, Logs: w.logs,
 		Parts: in.Catalogue.PartsOf(rel.Series.Name), With: o.With, Without: o.Without, ConfigureArgs: o.ConfigureArgs,
-		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ, Failures: in.Catalogue.Failures, Links: links(rel, o),
+		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ, Failures: in.Catalogue.Failures, Links: links(rel, o), Timeout: o.Timeout,
 	}
 	if s != nil {
 		r.HostArgs, r.HostEnv, r.Quirks = s.found.ConfigureArgs, s.found.Env, s.quirks
+		r.Confine = s.builder.confine(w.writable())
 		for _, m := range s.found.Missing {
 			if !m.Required {
 				r.Missing = append(r.Missing, m.Name)

@@ -267,7 +267,7 @@ func TestInspection(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			rel := resolve(t, in, test.version)
-			r := in.inspection(rel, Options{Prefix: "/opt/python", Profile: quick, With: test.with, Without: test.drop}, test.missing, "/stage/opt/python", "/probe", nil)
+			r := in.inspection(rel, Options{Prefix: "/opt/python", Profile: quick, With: test.with, Without: test.drop}, test.missing, "/stage/opt/python", "/probe", nil, nil)
 			var modules []string
 			for _, m := range r.Modules {
 				modules = append(modules, m.Name)

@@ -34,10 +34,22 @@ func required(p *recipes.Part, o Options) bool {
 	return p.Tier == recipes.TierRequired || slices.Contains(o.With, p.Name)
 }
 
-// Provide looks for the needs of rel and, when some are missing and o.InstallNeeds agrees, installs them and looks again. The test
-// programs are compiled and run in a new directory below dir, which must exist.
-func (in *Installer) Provide(ctx context.Context, rel *recipes.Selection, o Options, dir string) (*host.Findings, error) {
-	found, err := in.probe(ctx, rel, o, dir)
+// Provide looks for the needs of rel and, when some are missing and o.InstallNeeds agrees, installs them and looks again. Test
+// programs are compiled and run in a temporary directory, by an unprivileged user where that can be had.
+func (in *Installer) Provide(ctx context.Context, rel *recipes.Selection, o Options) (*host.Findings, error) {
+	b, err := in.builder(ctx, o)
+	if _, unconfined := errors.AsType[*UnconfinedError](err); err != nil && !unconfined {
+		return nil, err
+	}
+	dir, err := scratch()
+	if err != nil {
+		return nil, err
+	}
+	return in.provide(ctx, rel, o, dir, b)
+}
+
+func (in *Installer) provide(ctx context.Context, rel *recipes.Selection, o Options, dir string, b *builder) (*host.Findings, error) {
+	found, err := in.probe(ctx, rel, o, dir, b)
 	if err != nil || o.InstallNeeds == nil {
 		return found, err
 	}
@@ -48,27 +60,34 @@ func (in *Installer) Provide(ctx context.Context, rel *recipes.Selection, o Opti
 	if err := in.installNeeds(ctx, command); err != nil {
 		return nil, err
 	}
-	return in.probe(ctx, rel, o, dir)
+	return in.probe(ctx, rel, o, dir, b)
 }
 
-func (in *Installer) probe(ctx context.Context, rel *recipes.Selection, o Options, dir string) (found *host.Findings, err error) {
-	work, err := os.MkdirTemp(dir, "pybuild-probe-")
+// probe looks for the needs in a new directory below dir, which must exist.
+func (in *Installer) probe(ctx context.Context, rel *recipes.Selection, o Options, dir string, b *builder) (found *host.Findings, err error) {
+	outer, err := os.MkdirTemp(dir, "pybuild-probe-")
 	if err != nil {
 		return nil, &DirectoryError{Purpose: "temporary", Dir: dir, Err: err}
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	return in.Host.Probe(ctx, in.Root, work, in.Needs(rel, o))
+	defer func() { err = errors.Join(err, os.RemoveAll(outer)) }()
+	work := filepath.Join(outer, "work")
+	if err := errors.Join(os.Chmod(outer, 0o711), b.share(work)); err != nil {
+		return nil, &DirectoryError{Purpose: "temporary", Dir: dir, Err: err}
+	}
+	needs := in.Needs(rel, o)
+	needs.Confine = b.confine([]string{work})
+	return in.Host.Probe(ctx, in.Root, work, needs)
 }
 
-// Scratch is a directory for test programs where nothing is going to be built: one from which programs run.
-func Scratch() (string, error) {
+// scratch is a directory for test programs where nothing is going to be built: one from which programs run.
+func scratch() (string, error) {
 	dir, _, err := host.BuildDir([]string{os.TempDir(), "/var/tmp"}, 0)
 	return dir, err
 }
 
 // machine finds what would stop the build although every need is there: no room, too little memory, a clock that make and TLS cannot
 // work with, a toolchain that is known to fail. It returns the directory to build in.
-func (in *Installer) machine(rel *recipes.Selection, o Options) (dir string, err error) {
+func (in *Installer) machine(rel *recipes.Selection, o Options, b *builder) (dir string, err error) {
 	if released, err := time.Parse(time.DateOnly, rel.Date); err == nil {
 		if err := host.Clock(time.Now(), released); err != nil {
 			return "", err
@@ -80,6 +99,13 @@ func (in *Installer) machine(rel *recipes.Selection, o Options) (dir string, err
 	candidates := []string{o.BuildDir}
 	if o.BuildDir == "" {
 		candidates = []string{filepath.Join(in.Cache.Dir, "build"), "/var/tmp"}
+	}
+	if reachable := slices.DeleteFunc(slices.Clone(candidates), func(dir string) bool { return !b.reaches(dir) }); len(reachable) < len(candidates) {
+		if len(reachable) == 0 {
+			return "", &DirectoryError{Purpose: "build", Dir: candidates[0], Err: fmt.Errorf("%s is closed to the user %s, who builds", candidates[0], b)}
+		}
+		in.Reporter.Note(fmt.Sprintf("building in %s: %s is closed to the user %s, who builds", reachable[0], candidates[0], b))
+		candidates = reachable
 	}
 	dir, passed, err := host.BuildDir(candidates, int64(o.Profile.Disk)<<20)
 	if err != nil {

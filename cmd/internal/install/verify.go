@@ -66,7 +66,7 @@ func (in *Installer) Verify(ctx context.Context, m *prefix.Manifest, dir string)
 	}
 	defer func() { err = errors.Join(err, removeAll(request.Work)) }()
 	env, _ := build.Environment(nil, request.Work)
-	request.Exec = executor(env, dir, request.Work, false)
+	request.Exec = executor(env, dir, request.Work, false, nil)
 
 	report, err := python.Inspect(ctx, request)
 	var rejected *python.RejectedError
