@@ -16,9 +16,10 @@ import (
 
 // What can be wrong with an extension module.
 const (
-	StateMissing = "missing" // configure or setup.py did not find what it needs
-	StateFailed  = "failed"  // it did not compile or link
-	StateRemoved = "removed" // it was built, and could not be imported
+	StateMissing  = "missing"  // configure or setup.py did not find what it needs
+	StateDisabled = "disabled" // configure was told, or in 3.11 decided, to leave it out
+	StateFailed   = "failed"   // it did not compile or link
+	StateRemoved  = "removed"  // it was built, and could not be imported
 )
 
 // ModuleFailure is an extension module that is not in a build.
@@ -27,7 +28,7 @@ type ModuleFailure struct {
 	Part string
 	// Extension is its name, as Modules/Setup has it: "_ssl".
 	Extension string
-	// State is StateMissing, StateFailed or StateRemoved.
+	// State is one of the constants above.
 	State string
 	// Reason is the line of a log that says why, empty when there is none.
 	Reason string
@@ -63,13 +64,13 @@ func (e *ModulesError) Unwrap() error { return e.Err }
 
 // Verdict is what CPython's own build says of the extension modules that it does not have. Every list is sorted, and has a name
 // once. Modules that were disabled on purpose may be among the missing: until 3.11 CPython counts them when they could not have
-// been built anyway.
+// been built anyway. Disabled are those that were, and, in 3.11, those whose needs configure did not find.
 type Verdict struct {
-	Missing, Failed, Removed []string
+	Missing, Disabled, Failed, Removed []string
 }
 
 func (v Verdict) clean() Verdict {
-	for _, list := range []*[]string{&v.Missing, &v.Failed, &v.Removed} {
+	for _, list := range []*[]string{&v.Missing, &v.Disabled, &v.Failed, &v.Removed} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
@@ -83,8 +84,13 @@ func MakefileVerdict(makefile io.Reader) (Verdict, error) {
 	var v Verdict
 	err := eachLine(makefile, func(line string) {
 		// The names of all extension modules are in lower case, so that the Makefile's can be turned back.
-		if m := makefileState.FindStringSubmatch(line); m != nil && strings.HasSuffix(line, "=missing") {
+		m := makefileState.FindStringSubmatch(line)
+		switch {
+		case m == nil:
+		case strings.HasSuffix(line, "=missing"):
 			v.Missing = append(v.Missing, strings.ToLower(m[1]))
+		case strings.HasSuffix(line, "=disabled"):
+			v.Disabled = append(v.Disabled, strings.ToLower(m[1]))
 		}
 	})
 	return v.clean(), err
@@ -102,6 +108,9 @@ func LogVerdict(log io.Reader) (Verdict, error) {
 		switch line {
 		case "The necessary bits to build these optional modules were not found:":
 			section = &v.Missing
+			return
+		case "been built, they are *disabled* by configure:":
+			section = &v.Disabled
 			return
 		case "Failed to build these modules:":
 			section = &v.Failed
@@ -223,13 +232,13 @@ func (p *Plan) sort(v Verdict) (promised, others []ModuleFailure) {
 	for _, group := range []struct {
 		state string
 		names []string
-	}{{StateMissing, v.Missing}, {StateFailed, v.Failed}, {StateRemoved, v.Removed}} {
+	}{{StateMissing, v.Missing}, {StateDisabled, v.Disabled}, {StateFailed, v.Failed}, {StateRemoved, v.Removed}} {
 		for _, name := range group.names {
 			m := ModuleFailure{Extension: name, State: group.state}
 			if part := p.promised[name]; part != nil {
 				m.Part = part.Name
 				promised = append(promised, m)
-			} else if !p.left[name] {
+			} else if !p.left[name] && group.state != StateDisabled { // somebody wanted that
 				others = append(others, m)
 			}
 		}

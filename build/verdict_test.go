@@ -24,13 +24,19 @@ func data(t testing.TB, name string) string {
 	return string(text)
 }
 
-func (v Verdict) String() string { return fmt.Sprint(v.Missing, v.Failed, v.Removed) }
+func (v Verdict) String() string {
+	text := fmt.Sprint(v.Missing, v.Failed, v.Removed)
+	if len(v.Disabled) > 0 {
+		text += fmt.Sprint(" disabled ", v.Disabled)
+	}
+	return text
+}
 
 func TestLogVerdict(t *testing.T) {
 	const missing = "The necessary bits to build these optional modules were not found:\n"
 	for _, test := range []struct{ name, log, want string }{
 		{"3.9", data(t, "3.9-compile.log"), "[_hashlib _ssl _tkinter] [_bz2] [_gdbm]"},
-		{"3.11", data(t, "3.11-compile.log"), "[_hashlib _ssl _tkinter] [_bz2] [_gdbm]"},
+		{"3.11", data(t, "3.11-compile.log"), "[_hashlib _ssl _tkinter] [_bz2] [_gdbm] disabled [_ctypes_test _testbuffer _testcapi _testclinic _testimportmultiple _testinternalcapi _testmultiphase _xxtestfuzz]"},
 		{"3.13, strict", data(t, "3.13-strict.log"), "[_hashlib _lzma _ssl readline] [] [_gdbm _uuid]"},
 		{"3.13, make failed before", data(t, "3.13-failed.log"), "[] [] []"},
 		{"nothing to say", "Checked 112 modules (33 built-in, 78 shared, 1 n/a on linux-x86_64, 0 disabled, 0 missing, 0 failed on import)\n", "[] [] []"},
@@ -39,6 +45,7 @@ func TestLogVerdict(t *testing.T) {
 		{"cut off", missing + "_ssl   _bz2", "[_bz2 _ssl] [] []"},
 		{"no row", missing + "make[1]: Leaving directory\n_ssl\n", "[] [] []"},
 		{"more than a row", missing + "a b c d\n_ssl\n", "[] [] []"},
+		{"3.11, needs that configure did not find", "The following modules found by detect_modules() in setup.py have not\nbeen built, they are *disabled* by configure:\n_ctypes_test         _sqlite3             _testbuffer       \n_testcapi\n\n", "[] [] [] disabled [_ctypes_test _sqlite3 _testbuffer _testcapi]"},
 		{"names without a heading", "_ssl\n", "[] [] []"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -51,8 +58,8 @@ func TestLogVerdict(t *testing.T) {
 
 func TestMakefileVerdict(t *testing.T) {
 	for _, test := range []struct{ name, makefile, want string }{
-		{"3.13", data(t, "3.13-Makefile"), "[_hashlib _ssl] [] []"},
-		{"every state", "MODULE_A_STATE=yes\nMODULE__B_STATE=missing\nMODULE_C_STATE=disabled\nMODULE_D_STATE=n/a\n", "[_b] [] []"},
+		{"3.13", data(t, "3.13-Makefile"), "[_hashlib _ssl] [] [] disabled [_ctypes_test _testbuffer _testcapi _testclinic _testclinic_limited _testexternalinspection _testimportmultiple _testinternalcapi _testlimitedcapi _testmultiphase _testsinglephase _xxtestfuzz xxlimited xxlimited_35 xxsubtype]"},
+		{"every state", "MODULE_A_STATE=yes\nMODULE__B_STATE=missing\nMODULE_C_STATE=disabled\nMODULE_D_STATE=n/a\n", "[_b] [] [] disabled [c]"},
 		{"a comment", "# MODULE_EGG_STATE=missing\n", "[] [] []"},
 		{"before 3.11", "MODBUILT_NAMES= posix\n", "[] [] []"},
 	} {
@@ -213,6 +220,9 @@ func TestMakeModules(t *testing.T) {
 		{name: "configure finds no header", spec: "3.13.5", configure: states, makefile: say, states: data(t, "3.13-Makefile"),
 			step: "configure", modules: ssl, evidence: "config.log", configLog: true},
 		{name: "configure finds no header, which was known", spec: "3.13.5", missing: "ssl,hashlib", configure: states, makefile: say, states: data(t, "3.13-Makefile"), leftStage: true, configLog: true},
+		{name: "configure decides to disable a module, as 3.11 does without its header", spec: "3.11.2", configure: states, makefile: say, states: "MODULE__SQLITE3_STATE=disabled\n",
+			step: "configure", modules: "sqlite: _sqlite3 is disabled", evidence: "config.log", configLog: true},
+		{name: "a module is disabled on purpose", spec: "3.11.2", without: "sqlite", configure: states, makefile: say, states: "MODULE__SQLITE3_STATE=disabled\n", leftStage: true, configLog: true},
 		{name: "configure keeps no log", spec: "3.13.5", configure: states + "; rm config.log", makefile: say, states: data(t, "3.13-Makefile"),
 			step: "configure", modules: "hashlib: _hashlib is missing|ssl: _ssl is missing", evidence: "configure.log"},
 		{name: "make leaves modules out, 3.9", spec: "3.9.2", without: "tkinter", makefile: say, log: data(t, "3.9-compile.log"), evidence: "compile.log",
