@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -65,9 +66,9 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.OutOfMemory {
-		return fmt.Sprintf("%s: %v, and memory ran out", Quote(e.Argv), e.Err)
+		return fmt.Sprintf("%s: %v, and memory ran out", brief(e.Argv), e.Err)
 	}
-	return fmt.Sprintf("%s: %v", Quote(e.Argv), e.Err)
+	return fmt.Sprintf("%s: %v", brief(e.Argv), e.Err)
 }
 func (e *Error) Unwrap() error { return e.Err }
 
@@ -82,9 +83,9 @@ type TimeoutError struct {
 
 func (e *TimeoutError) Error() string {
 	if e.Child != nil {
-		return fmt.Sprintf("%s: not done after %v, in %s", Quote(e.Argv), e.After, Quote(e.Child))
+		return fmt.Sprintf("%s: not done after %v, in %s", brief(e.Argv), e.After, Quote(e.Child))
 	}
-	return fmt.Sprintf("%s: not done after %v", Quote(e.Argv), e.After)
+	return fmt.Sprintf("%s: not done after %v", brief(e.Argv), e.After)
 }
 
 // Run runs the command to its end. When ctx is cancelled, the command's process group gets SIGTERM and, after its Grace, SIGKILL;
@@ -253,6 +254,21 @@ func Quote(argv []string) string {
 		}
 	}
 	return strings.Join(quoted, " ")
+}
+
+// briefArg is how many bytes of an argument an error shows.
+const briefArg = 120
+
+// brief is Quote for errors: an argument that is a whole program, as after python -c, is shown by its beginning.
+func brief(argv []string) string {
+	short := slices.Clone(argv)
+	for i, arg := range short {
+		line, _, more := strings.Cut(arg, "\n")
+		if more || len(line) > briefArg {
+			short[i] = strings.ToValidUTF8(line[:min(len(line), briefArg)], "") + "…"
+		}
+	}
+	return Quote(short)
 }
 
 func special(r rune) bool {

@@ -299,3 +299,16 @@ func FuzzQuote(f *testing.F) {
 		}
 	})
 }
+
+// An error shows enough of a command to know it, and not the program that it was given.
+func TestErrorIsBrief(t *testing.T) {
+	for arg, want := range map[string]string{
+		"true":                   "true",
+		"import sys\nprint(1)\n": "'import sys…'",
+		strings.Repeat("é", 100): "'" + strings.Repeat("é", 60) + "…'",
+	} {
+		if got := (&Error{Argv: []string{"python", "-c", arg}, Err: errors.New("bad")}).Error(); got != "python -c "+want+": bad" {
+			t.Errorf("%q: %s", arg, got)
+		}
+	}
+}
