@@ -48,7 +48,7 @@ type Manifest struct {
 	Libraries []Library `json:"libraries"`
 	// Quirks say what was done otherwise than usual, because of the release or the toolchain.
 	Quirks []string `json:"quirks"`
-	Marker string   `json:"marker"` // of PEP 668: "absent"
+	Marker string   `json:"marker"` // of PEP 668: "absent", or "present" on request
 
 	// Options is what the user asked for, in the caller's own words: compared as a whole it tells whether the same command is
 	// given again.

@@ -180,6 +180,17 @@ func (e *examination) does(p *Python) string {
 	return Refuses
 }
 
+// Settings returns the findings about settings in force, of the environment and of pip's configuration, that change what the pip of
+// p does, worst first. Of p only Prefix, Venv and Marker matter, and of r only Root, Environ, Home, Dir and Privilege.
+func Settings(r Request, p Python) []Finding {
+	e := &examination{Request: r, machine: machine{r.Root}, report: &Report{Findings: []Finding{}}}
+	marked := p.Marker.State == MarkerPresent
+	e.override(&p, marked)
+	list := slices.DeleteFunc(e.report.Findings, func(f Finding) bool { return f.Kind == "override" && !marked })
+	slices.SortStableFunc(list, func(a, b Finding) int { return rank(a) - rank(b) })
+	return list
+}
+
 func boolean(key string) bool {
 	return key == "break-system-packages" || key == "user" || strings.HasPrefix(key, "require-")
 }

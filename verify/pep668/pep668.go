@@ -5,7 +5,7 @@
 // cannot be searched is an error. What kind of file has the name does not matter. Pip overlooks a link that leads nowhere, until
 // the day on which it leads somewhere.
 //
-// [Read] gives the answer that pip gives. [Examine] finds every Python and pip of a machine, the settings that override a marker,
+// [Format] makes a marker of a text, for whoever wants one. [Read] gives the answer that pip gives. [Examine] finds every Python and pip of a machine, the settings that override a marker,
 // markers that the distribution lacks, and what pip has done already. It promises to change nothing, to use no network, and to
 // run nothing but interpreters that the user, or the system, has installed, and queries of the package manager. It knows the
 // machine only as an fs.FS, an environment and an [Exec], and must not know how a Python is built, nor how a report is shown.

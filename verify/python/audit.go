@@ -31,7 +31,7 @@ type elfFile struct {
 // readELF is nil without an error when the file is something else, or an
 // object file, which nobody loads.
 func readELF(name string) (_ *elfFile, err error) {
-	file, err := os.Open(name)
+	file, err := openFile(name)
 	if err != nil {
 		return nil, err
 	}

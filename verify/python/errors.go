@@ -33,6 +33,20 @@ func (e *RejectedError) Unwrap() []error {
 	return errs
 }
 
+// NotRefusedError says that pip installs although there is a marker.
+type NotRefusedError struct{ Pip string } // its version
+
+func (e *NotRefusedError) Error() string {
+	return fmt.Sprintf("pip %s installs in spite of the marker, for which pip looks since 23.0", e.Pip)
+}
+
+// VersionError says that a version is not one that can be looked at.
+type VersionError struct{ Version string }
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("version %q is not one of CPython 3.8 or later", e.Version)
+}
+
 // MismatchError says that something is not as promised.
 type MismatchError struct{ What, Got, Want string }
 

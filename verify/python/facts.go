@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // Not inspect.py: for whoever runs a Python in this directory, that would take
@@ -139,15 +140,26 @@ func (in *inspection) ask(ctx context.Context) (f *facts, rejected, err error) {
 	return f, nil, nil
 }
 
+// progressLimit is how much of the progress is read, in bytes. A step is a word.
+const progressLimit = 64 << 10
+
 // lastStep is what the script began last; "" when it never came that far.
 func lastStep(file string) string {
-	// Another user may have put a link there.
+	// Another user may have put a link there, or a pipe, or something endless.
 	dir, err := os.OpenRoot(filepath.Dir(file))
 	if err != nil {
 		return ""
 	}
 	defer dir.Close()
-	text, err := dir.ReadFile(filepath.Base(file))
+	f, err := dir.OpenFile(filepath.Base(file), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	text, err := io.ReadAll(io.LimitReader(f, progressLimit))
 	if err != nil {
 		return ""
 	}

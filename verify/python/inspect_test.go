@@ -227,6 +227,8 @@ func (f *fake) kind(argv []string) string {
 		return "pip install --user"
 	case has("install"):
 		return "pip install"
+	case has("pip"):
+		return "pip"
 	case has("-c"):
 		return "import"
 	}
@@ -799,6 +801,7 @@ func TestReport(t *testing.T) {
 			"ssl": nil, "sqlite": nil, "ctypes": nil, "zlib": nil, "decimal": nil, "uuid": missing,
 		},
 		Libraries: []python.Library{},
+		Version:   "3.13.5", Prefix: f.prefix, Stdlib: f.prefix + "/lib/python3.13", Pip: "25.1.1",
 	}
 	if !reflect.DeepEqual(report, want) {
 		t.Errorf("got  %+v\nwant %+v", report, want)

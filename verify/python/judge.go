@@ -8,18 +8,19 @@ import (
 
 // judge compares the facts with the promise.
 func (in *inspection) judge() []Result {
-	results := []Result{
-		result(CheckVersion)(in.version()),
-		result(CheckPrefix)(in.prefix()),
-		result(CheckBuild)(in.build()),
-		result(CheckModules)(in.modules()),
+	results := []Result{result(CheckVersion)(in.version())}
+	if !in.Stranger {
+		results = append(results, result(CheckPrefix)(in.prefix()), result(CheckBuild)(in.build()))
 	}
-	results = append(results, in.work()...)
+	results = append(append(results, result(CheckModules)(in.modules())), in.work()...)
 	// A system that does not tell, and no ELF files: another way of linking.
 	if in.facts.Libraries != nil || len(in.files) > 0 {
 		results = append(results, result(CheckLinkage)(in.linkage()))
 	}
-	return append(results, result(CheckScripts)(in.scripts()))
+	if !in.Stranger {
+		results = append(results, result(CheckScripts)(in.scripts()))
+	}
+	return results
 }
 
 func (in *inspection) version() (string, error) {

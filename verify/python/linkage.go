@@ -59,7 +59,9 @@ func (in *inspection) linkage() (string, error) {
 	}
 	findings = append(append(findings, in.broken...), missing...)
 	findings = append(findings, in.searchPaths()...)
-	findings = append(findings, in.libpython(libpython)...)
+	if !in.Stranger { // whose own word on whether it is shared cannot be relied on
+		findings = append(findings, in.libpython(libpython)...)
+	}
 	detail := fmt.Sprintf("%d libraries", len(in.facts.Libraries))
 	if in.facts.Libraries == nil {
 		detail = "libraries of the process are not known"

@@ -19,6 +19,9 @@ func (in *inspection) pip(ctx context.Context, w *wheel) (string, error) {
 	// -I does not only ignore the environment: without user site-packages
 	// pip cannot fall back to them where the prefix is not writable.
 	flags := []string{"-I", "-B"}
+	if in.Managed {
+		return in.refusal(ctx, nil, flags, w.install()...)
+	}
 	s := in.facts.scheme()
 	return in.unchanged(func() error {
 		if err := in.runPip(ctx, nil, flags, w.install()...); err != nil {
@@ -44,12 +47,32 @@ func (in *inspection) pipUser(ctx context.Context, w *wheel) (string, error) {
 		"PYTHONUSERBASE=" + base,
 		"PYTHONNOUSERSITE=", "PYTHONPATH=", "PYTHONHOME=", "PYTHONPLATLIBDIR=",
 	}
+	if in.Managed {
+		return in.refusal(ctx, env, flags, w.install("--user")...)
+	}
 	return in.unchanged(func() error {
 		if err := in.runPip(ctx, env, flags, w.install("--user")...); err != nil {
 			return fmt.Errorf("pip install --user: %w", err)
 		}
 		return in.use(ctx, w, env, flags, base, filepath.Join(base, "bin"))
 	})
+}
+
+// refusal makes pip refuse because of the marker.
+func (in *inspection) refusal(ctx context.Context, env, flags []string, args ...string) (string, error) {
+	detail, err := in.unchanged(func() error {
+		switch err := in.runPip(ctx, env, flags, args...); {
+		case errors.Is(err, ErrExternallyManaged):
+			return nil
+		case err != nil:
+			return fmt.Errorf("pip install: %w", err)
+		}
+		return &NotRefusedError{Pip: in.facts.Pip}
+	})
+	if err == nil {
+		detail += " refuses: externally-managed-environment"
+	}
+	return detail, err
 }
 
 // installDirs is where pip may put something.

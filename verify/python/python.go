@@ -11,6 +11,10 @@
 // an override; and a virtual environment with pip can be made. Nothing of the
 // trial stays in the prefix, and no bytecode is written there.
 //
+// Of a Python that is to carry the marker of PEP 668 it means instead that pip
+// refuses. Of a stranger, about which nobody promised anything, it means that
+// what is there works; what is not there is said, and is no failure.
+//
 // The true things: TLS with a certificate that is verified; queries, also of
 // JSON and full texts; digests, key derivation and compression with known
 // results; a call into C and one back; a terminal's description; a line of
@@ -39,6 +43,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 )
 
@@ -80,6 +85,13 @@ type Request struct {
 	Libraries []string
 	// ReadOnly leaves the prefix alone: pip is tried with --user only.
 	ReadOnly bool
+	// Managed says that there is a marker, because of which pip must refuse.
+	Managed bool
+	// Stranger says that nothing was promised: the version, the prefixes, the
+	// build options and the names of commands are what they are, Modules are
+	// those to look for, and pip and venv may be missing or refuse. It implies
+	// ReadOnly.
+	Stranger bool
 
 	Work string // an empty directory; what is left in it is for the caller to remove
 	Exec Exec
@@ -129,6 +141,12 @@ type Report struct {
 	Parts    map[string]error  // every part of Request.Modules; nil when all its modules import
 	// Libraries are all that the files of this Python need, by their names.
 	Libraries []Library
+
+	Version string // as the interpreter says it
+	Prefix  string // its sys.prefix
+	Stdlib  string // in the scheme that pip uses, where it looks for a marker
+	Pip     string // its version; "" when there is none
+	Refused bool   // pip refused because of a marker
 }
 
 // Inspect runs all checks on the interpreter and reports each. The error is a
@@ -139,6 +157,7 @@ func Inspect(ctx context.Context, req Request) (*Report, error) {
 	if req.ConfiguredPrefix == "" {
 		req.ConfiguredPrefix = req.Prefix
 	}
+	req.ReadOnly = req.ReadOnly || req.Stranger
 	if err := req.validate(); err != nil {
 		return nil, fmt.Errorf("inspect %s: %w", req.Executable, err)
 	}
@@ -182,10 +201,14 @@ func (r *Request) series() string {
 func (r *Request) staged() bool { return r.Prefix != r.ConfiguredPrefix }
 
 func (r *Request) validate() error {
-	if !versionSyntax.MatchString(r.Version) {
-		return fmt.Errorf("version %q is not one of CPython 3.8 or later", r.Version)
+	if !r.Stranger && !versionSyntax.MatchString(r.Version) {
+		return &VersionError{Version: r.Version}
 	}
-	for _, dir := range []*string{&r.Executable, &r.Prefix, &r.ConfiguredPrefix, &r.Work} {
+	dirs := []*string{&r.Executable, &r.Work, &r.Prefix, &r.ConfiguredPrefix}
+	if r.Stranger {
+		dirs = dirs[:2]
+	}
+	for _, dir := range dirs {
 		if !filepath.IsAbs(*dir) {
 			return fmt.Errorf("path %q is not absolute", *dir)
 		}
@@ -229,6 +252,12 @@ func (in *inspection) run(ctx context.Context) (report *Report, err error) {
 	if dir := in.facts.Directory; !samePath(dir, in.Work) {
 		return nil, fmt.Errorf("programs are run in %s, not in %s", dir, in.Work)
 	}
+	parts := in.parts()
+	if in.Stranger {
+		if err := in.settle(); err != nil {
+			return &Report{Results: []Result{{Check: CheckVersion, Err: err}}}, nil
+		}
+	}
 	if err := in.audit(); err != nil {
 		return nil, fmt.Errorf("audit of the linkage: %w", err)
 	}
@@ -236,8 +265,12 @@ func (in *inspection) run(ctx context.Context) (report *Report, err error) {
 		Results:   in.judge(),
 		Schemes:   make(map[string]string),
 		Compiler:  in.facts.Compiler,
-		Parts:     in.parts(),
+		Parts:     parts,
 		Libraries: in.libraries,
+		Version:   in.facts.Version,
+		Prefix:    in.facts.Prefix,
+		Stdlib:    in.facts.scheme().Stdlib,
+		Pip:       in.facts.Pip,
 	}
 	for name, scheme := range in.facts.Schemes {
 		report.Schemes[name] = scheme.Stdlib
@@ -257,12 +290,26 @@ func (in *inspection) run(ctx context.Context) (report *Report, err error) {
 	var venv Result
 	var group sync.WaitGroup
 	group.Go(func() {
+		if in.Stranger {
+			var detail string
+			var err error
+			detail, report.Refused, err = in.strangersPip(ctx, w)
+			trials = append(trials, result(CheckPip)(detail, err))
+			return
+		}
 		if !in.ReadOnly {
 			trials = append(trials, result(CheckPip)(in.pip(ctx, w)))
 		}
 		trials = append(trials, result(CheckPipUser)(in.pipUser(ctx, w)))
+		report.Refused = in.Managed && !slices.ContainsFunc(trials, func(r Result) bool { return r.Err != nil })
 	})
-	group.Go(func() { venv = result(CheckVenv)(in.venv(ctx)) })
+	group.Go(func() {
+		if in.Stranger {
+			venv = result(CheckVenv)(in.strangersVenv(ctx))
+			return
+		}
+		venv = result(CheckVenv)(in.venv(ctx))
+	})
 	group.Wait()
 	report.Results = append(append(report.Results, trials...), venv)
 	return report, nil

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // scriptLimit is how much of a script is read, in bytes. Those that come with
@@ -84,10 +86,23 @@ func (in *inspection) script(path string) (reason string, err error) {
 	return fmt.Sprintf("is started by %s, not by %s", by, want), nil
 }
 
+// openFile opens a file for reading, and only that: a pipe would be waited
+// for, and some devices act as soon as they are opened. Which file it is may be
+// the interpreter's word, and what is there its work.
+func openFile(name string) (*os.File, error) {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errNoFile}
+	}
+	// Should a pipe take its place now, this does not wait.
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
+var errNoFile = errors.New("is not a file")
+
 // head is the beginning of a file, all of it when it is a script of any
 // reasonable size.
 func head(path string) (text []byte, err error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
