@@ -52,9 +52,17 @@ func commands(p *Plan) string {
 func TestPlan(t *testing.T) {
 	const configure = "configure: ./configure --prefix=/opt/python --enable-option-checking=fatal --with-ensurepip=install"
 	make := func(python string) string {
-		return "\ncompile: make -j2\nstage: make altinstall DESTDIR=/b/stage ENSUREPIP=no\n" +
-			"stage: /b/stage/opt/python/bin/" + python + " -I -B /b/home/install_pip.py /opt/python/bin/" + python + "\n" +
-			"stage: /b/stage/opt/python/bin/" + python + " -I -m compileall -q -j 2 -s /b/stage -p / /b/stage/opt/python/lib/" + python + "/site-packages"
+		return "\ncompile: make -j2\nstage: make altinstall DESTDIR=/b/stage ENSUREPIP=no PYTHON_FOR_BUILD=sh /b/home/installing.sh\n" +
+			"stage: /b/stage/opt/python/bin/" + python + " -I -B -W ignore /b/home/complete.py /opt/python/bin/" + python + " /b/stage 2"
+	}
+	guided := func(before string) string {
+		return "\ncompile: make profile-gen-stamp -j2\ntrain: ./python -m test --pgo --timeout=600 -j2\ncompile: make clean-retain-profile\ncompile: touch profile-run-stamp" + before
+	}
+	const link = "\ncompile: make CFLAGS_NODIST=-g0 $(PGO_PROF_USE_FLAG) LDFLAGS_NODIST= -fno-lto -j2 "
+	linked := func(r *Request) {
+		profile := *r.Profile
+		profile.ConfigureArgs = append(slices.Clip(profile.ConfigureArgs), "--with-lto")
+		r.Profile = &profile
 	}
 	for _, test := range []struct {
 		name, spec, profile string
@@ -63,7 +71,16 @@ func TestPlan(t *testing.T) {
 		disabled            string // prefix of the list
 	}{
 		{"quick", "3.13.5", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules" + make("python3.13"), ""},
-		{"profile-guided", "3.11.2", "release", nil, configure + " --enable-optimizations --disable-test-modules" + make("python3.11"), ""},
+		{"profile-guided", "3.11.2", "release", nil, configure + " --enable-optimizations --disable-test-modules" + guided("") + make("python3.11"), ""},
+		{"profile-guided and optimised by the linker", "3.13.5", "release", func(r *Request) { linked(r) },
+			configure + " --with-system-libmpdec=no --enable-optimizations --with-lto --disable-test-modules" + guided(link+"Programs/_freeze_module Programs/_testembed") + make("python3.13"), ""},
+		{"the same with libpython", "3.13.5", "release", func(r *Request) { linked(r); r.With = []string{"shared"} },
+			configure + " --with-system-libmpdec=no --enable-optimizations --with-lto --disable-test-modules --enable-shared" + guided(link+"Programs/_freeze_module") + make("python3.13") +
+				"\nstage: rm -f /b/stage/opt/python/lib/libpython3.so", ""},
+		{"the same in an old series", "3.9.2", "release", func(r *Request) { linked(r); r.With = []string{"tests"} },
+			configure + " --enable-optimizations --with-lto" + guided(link+"Programs/_testembed") + make("python3.9"), ""},
+		{"profile-guided by the user's own argument", "3.11.2", "quick", func(r *Request) { r.ConfigureArgs = []string{"--enable-optimizations"} },
+			configure + " --disable-test-modules --enable-optimizations" + make("python3.11"), ""},
 		{"debug", "3.11.2", "debug", nil, configure + " --with-pydebug --disable-test-modules" + make("python3.11"), ""},
 		{"3.9 leaves tests out by itself", "3.9.2", "quick", nil, configure + strings.Replace(make("python3.9"), "\nstage", "\nstage: rm -rf Lib/test Lib/ctypes/test Lib/distutils/tests Lib/idlelib/idle_test Lib/lib2to3/tests Lib/sqlite3/test Lib/tkinter/test Lib/unittest/test\nstage", 1), "_testcapi,_testbuffer"},
 		{"tests wanted", "3.9.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + make("python3.9"), ""},
@@ -119,7 +136,8 @@ func TestEnvironment(t *testing.T) {
 		{"nothing is inherited", []string{"PATH=/home/me/.pyenv/shims", "HOME=/home/me", "TERM=xterm", "LANG=de_DE"}, nil, always, ""},
 		{"the compiler and its flags", []string{"CC=clang", "CFLAGS=-O2", "CPPFLAGS=-I/x", "LDFLAGS=-L/x", "PKG_CONFIG_PATH=/p"}, nil,
 			always + "|CC=clang|CFLAGS=-O2|CPPFLAGS=-I/x|LDFLAGS=-L/x|PKG_CONFIG_PATH=/p", ""},
-		{"the profile's flags come first", []string{"CFLAGS=-g3"}, []string{"-g0"}, always + "|CFLAGS=-g0 -g3", ""},
+		{"the profile's flags are for CPython alone", nil, []string{"-g0", "-O1"}, always + "|CFLAGS_NODIST=-g0 -O1", ""},
+		{"the caller's are for all, and win", []string{"CFLAGS=-g3"}, []string{"-g0"}, always + "|CFLAGS=-g3|CFLAGS_NODIST=-g0 -g3", ""},
 		{"empty is unset", []string{"CC="}, nil, always, ""},
 		{"what would leak is told", []string{"PYTHONPATH=/x", "PIP_INDEX_URL=u", "CONFIG_SITE=c", "DESTDIR=d", "MAKEFLAGS=-n", "LD_LIBRARY_PATH=l", "CONDA_PREFIX=c", "EDITOR=vi"}, nil, always,
 			"CONDA_PREFIX,CONFIG_SITE,DESTDIR,LD_LIBRARY_PATH,MAKEFLAGS,PIP_INDEX_URL,PYTHONPATH"},
@@ -143,11 +161,11 @@ func TestPlanEnvironment(t *testing.T) {
 		change func(*Request)
 		want   string
 	}{
-		{"as it is", func(*Request) {}, always + "LC_ALL=C.UTF-8|CFLAGS=-g0"},
+		{"as it is", func(*Request) {}, always + "LC_ALL=C.UTF-8|CFLAGS_NODIST=-g0"},
 		{"quirks come between the profile's flags and the caller's", func(r *Request) {
 			r.Quirks = []*recipes.Quirk{{CFlags: []string{"-DA"}, LDFlags: []string{"-Wl,-a"}}, {CFlags: []string{"-DB"}, LDFlags: []string{"-Wl,-b"}}}
 			r.Environ = []string{"CFLAGS=-g3", "LDFLAGS=-Wl,-c"}
-		}, always + "LC_ALL=C.UTF-8|CFLAGS=-g0 -DA -DB -g3|LDFLAGS=-Wl,-a -Wl,-b -Wl,-c"},
+		}, always + "LC_ALL=C.UTF-8|CFLAGS=-g3|LDFLAGS=-Wl,-c|CFLAGS_NODIST=-g0 -DA -DB -g3|LDFLAGS_NODIST=-Wl,-a -Wl,-b"},
 		{"a quirk takes a flag of the profile away", func(r *Request) { r.Quirks = []*recipes.Quirk{{Without: []string{"-g0"}}} }, always + "LC_ALL=C.UTF-8"},
 		{"a quirk takes nothing of the caller's", func(r *Request) {
 			r.Quirks = []*recipes.Quirk{{Without: []string{"-g0"}}}
@@ -156,8 +174,8 @@ func TestPlanEnvironment(t *testing.T) {
 		{"a quirk and libpython", func(r *Request) {
 			r.Quirks = []*recipes.Quirk{{LDFlags: []string{"-Wl,-a"}}}
 			r.With = []string{"shared"}
-		}, always + "LC_ALL=C.UTF-8|CFLAGS=-g0|LDFLAGS=-Wl,-a -Wl,-rpath,/opt/python/lib"},
-		{"what the host needs takes the place of the plan's", func(r *Request) { r.HostEnv = []string{"LC_ALL=C", "X=y"} }, always + "CFLAGS=-g0|LC_ALL=C|X=y"},
+		}, always + "LC_ALL=C.UTF-8|LDFLAGS=-Wl,-rpath,/opt/python/lib|CFLAGS_NODIST=-g0|LDFLAGS_NODIST=-Wl,-a"},
+		{"what the host needs takes the place of the plan's", func(r *Request) { r.HostEnv = []string{"LC_ALL=C", "X=y"} }, always + "CFLAGS_NODIST=-g0|LC_ALL=C|X=y"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := request(t, "3.13.5", "quick")

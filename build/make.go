@@ -2,6 +2,7 @@ package build
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,36 +48,77 @@ type Result struct {
 }
 
 // Make runs the plan. step is told when a step starts, and gets back what is to be called when it has ended. A failing command is
-// a *StepError; a promised module that CPython leaves out is a *ModulesError, which wraps the *StepError where there is one too; a
-// cancelled ctx is its cause.
+// a *StepError; a promised module that CPython leaves out is a *ModulesError, which wraps the *StepError where there is one too;
+// a cancelled ctx is its cause.
 func Make(ctx context.Context, p *Plan, step func(name string) (done func(error))) (*Result, error) {
 	if err := p.prepare(); err != nil {
 		return nil, fmt.Errorf("preparing the build: %w", err)
 	}
-	result := &Result{Stage: p.Stage}
+	m := &making{Plan: p, step: step, result: &Result{Stage: p.Stage}}
+	var guided []Step
 	for _, s := range p.Steps {
-		if len(result.Others) > 0 {
-			// make would fail because of them, at its very end.
-			s.Env = slices.DeleteFunc(slices.Clone(s.Env), func(v string) bool { return v == strict })
+		var err error
+		switch {
+		case !s.Guided:
+			err = m.do(ctx, s)
+		case s.Plain == nil:
+			guided = append(guided, s) // the last of them has one
+		default:
+			err = m.guide(ctx, append(guided, s))
 		}
-		done := step(s.Name)
-		others, err := p.run(ctx, s)
-		if s.Fewer != nil && outOfMemory(err) {
-			result.Notes = append(result.Notes, "memory ran out during "+s.Name+": it went on with one process at a time")
-			s.Name, s.Commands = s.Name+"-again", s.Fewer
-			others, err = p.run(ctx, s)
-		}
-		done(err)
 		if err != nil {
+			if m.given != "" && ctx.Err() == nil {
+				err = errors.Join(err, p.forget(m.given)) // perhaps it is to blame
+			}
 			return nil, err
 		}
-		for _, m := range others { // make says again what configure has said
-			if !slices.ContainsFunc(result.Others, func(o ModuleFailure) bool { return o.Extension == m.Extension }) {
-				result.Others = append(result.Others, m)
-			}
+	}
+	return m.result, nil
+}
+
+// making is a plan that is being run.
+type making struct {
+	*Plan
+	step   func(name string) (done func(error))
+	result *Result
+	given  string // the key of what configure was told, empty for nothing
+	// failing says that some of the training failed.
+	failing bool
+}
+
+func (m *making) note(text string) { m.result.Notes = append(m.result.Notes, text) }
+
+// do runs a step, once more with one process where memory ran out.
+func (m *making) do(ctx context.Context, s Step) (err error) {
+	if len(m.result.Others) > 0 {
+		// make would fail because of them, at its very end.
+		s.Env = slices.DeleteFunc(slices.Clone(s.Env), func(v string) bool { return v == strict })
+	}
+	done := m.step(s.Name)
+	var others []ModuleFailure
+	switch s.Name {
+	case "configure":
+		others, err = m.configure(ctx, s)
+	case "train":
+		err = m.train(ctx, s)
+	default:
+		others, err = m.run(ctx, s)
+	}
+	if s.Fewer != nil && outOfMemory(err) {
+		m.note("memory ran out during " + s.Name + ": it went on with one process at a time")
+		s.Log, s.Commands = cmp.Or(s.Log, s.Name)+"-again", s.Fewer
+		others, err = m.run(ctx, s)
+	}
+	done(err)
+	if err != nil {
+		return err
+	}
+	for _, o := range others { // make says again what configure has said
+		if !slices.ContainsFunc(m.result.Others, func(known ModuleFailure) bool { return known.Extension == o.Extension }) {
+			m.result.Others = append(m.result.Others, o)
 		}
 	}
-	return result, nil
+	return nil
 }
 
 // outOfMemory reports whether a step failed because the kernel, or a compiler itself, ran out of memory.
@@ -100,7 +142,7 @@ func (p *Plan) prepare() error {
 }
 
 // log is where the output of a step goes; configLog is where configure's own account is kept, which lies in the source tree.
-func (p *Plan) log(s Step) string { return filepath.Join(p.Logs, s.Name+".log") }
+func (p *Plan) log(s Step) string { return filepath.Join(p.Logs, cmp.Or(s.Log, s.Name)+".log") }
 func (p *Plan) configLog() string { return filepath.Join(p.Logs, "config.log") }
 
 // run runs a step, and returns what judge has to say of it.
@@ -153,8 +195,8 @@ func (p *Plan) keepConfigLog() (err error) {
 	return nil
 }
 
-// readSource opens a file of the source tree for f. What the build has made of the tree is not trusted: a link that leads out of it
-// is an error, and so is what is not a file.
+// readSource opens a file of the source tree for f. What the build has made of the tree is not trusted: a link that leads out of
+// it is an error, and so is what is not a file.
 func (p *Plan) readSource(name string, f func(io.Reader) error) (err error) {
 	tree, err := os.OpenRoot(p.Dir)
 	if err != nil {

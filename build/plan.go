@@ -1,6 +1,6 @@
 // Package build turns the unpacked source of a CPython release into a staged installation. What will be done is a value, a
-// Plan, that can be printed before anything happens; running it changes the source tree, the stage and the log directory, and
-// nothing else.
+// Plan, that can be printed before anything happens; running it changes the source tree, the stage and the log directory, keeps what
+// later builds need not find out again where it is told to, and changes nothing else.
 //
 // It must not fetch, verify or inspect, and it never touches the prefix: the prefix is only a string that configure is told.
 package build
@@ -18,8 +18,14 @@ import (
 	"pybuild/recipes"
 )
 
-//go:embed install_pip.py
-var installPip string
+//go:embed complete.py
+var complete string
+
+// installing stands for the interpreter that make runs while it installs. make would byte-compile everything for three levels of
+// optimisation; complete.py does it for one, and knows how to use all processors in every series.
+const installing = `case " $* " in *"/compileall.py "*) exit 0 ;; esac
+exec ./python -E "$@"
+`
 
 // Request is what a Plan is made for.
 type Request struct {
@@ -39,7 +45,8 @@ type Request struct {
 	Quirks []*recipes.Quirk
 	// Failures are looked for in the log of a step that fails, the most telling first.
 	Failures []*recipes.Failure
-	// HostArgs is what configure must be told to use what this machine has; HostEnv are variables that take the place of the plan's.
+	// HostArgs is what configure must be told to use what this machine has; HostEnv are variables that take the place of the
+	// plan's.
 	HostArgs, HostEnv []string
 	// ConfigureArgs are the user's own, last on the command line.
 	ConfigureArgs []string
@@ -57,15 +64,24 @@ type Request struct {
 	Confine *run.Confinement
 	// Environ is the caller's environment, of which little is passed on.
 	Environ []string
+	// Known is a directory of the caller's in which what a build found out is kept for later ones, and looked for; it is made
+	// where it is missing. Empty: nothing is kept. NoConfigCache leaves configure out of that.
+	Known         string
+	NoConfigCache bool
 }
 
 // Step is one part of a plan: commands, one after the other, in the source tree, with one log.
 type Step struct {
-	// Name is the step's name in every output: patch, configure, compile, test, stage.
-	Name     string
-	Commands [][]string
+	// Name is the step's name in every output: patch, configure, compile, train, test, stage. Two steps may have the same; then
+	// Log names the log of one of them.
+	Name, Log string
+	Commands  [][]string
 	// Fewer takes the place of Commands when memory ran out; nil: the step is not tried again.
 	Fewer [][]string
+	// Guided says that the step is part of a profile-guided compilation in steps of our own. Where CPython's Makefile is not made
+	// for that, Plain takes the place of Commands, and a step without it is left out.
+	Guided bool
+	Plain  [][]string
 	// Env is added to the environment of the plan.
 	Env []string
 }
@@ -84,6 +100,10 @@ type Plan struct {
 	// Timeout is how long a command may take, 0: as long as it likes; Confine keeps it from what it does not need.
 	Timeout time.Duration
 	Confine *run.Confinement
+
+	known    string // where configure's answers are kept; empty: nowhere
+	site     string // what configure is told in advance, a script
+	profiles string // where profiles are kept; empty: nowhere
 
 	promised map[string]*recipes.Part // by extension module
 	left     map[string]bool          // extension modules that are left out on purpose
@@ -120,11 +140,14 @@ func NewPlan(r Request) *Plan {
 		cflags, ldflags, quirkArgs = append(cflags, q.CFlags...), append(ldflags, q.LDFlags...), append(quirkArgs, q.ConfigureArgs...)
 	}
 
-	environ := slices.Concat([]string{"LDFLAGS=" + strings.Join(ldflags, " ")}, r.Environ) // the caller's flags come last, and win
+	environ := slices.Clone(r.Environ)
 	if shared {
 		environ = append(environ, "LDFLAGS=-Wl,-rpath,"+filepath.Join(r.Prefix, "lib"))
 	}
 	p.Env, p.Dropped = Environment(environ, r.Home, cflags...)
+	if len(ldflags) > 0 {
+		p.Env = append(p.Env, "LDFLAGS_NODIST="+strings.Join(ldflags, " "))
+	}
 	for _, v := range r.HostEnv {
 		name, _, _ := strings.Cut(v, "=")
 		p.Env = append(slices.DeleteFunc(p.Env, func(own string) bool { return strings.HasPrefix(own, name+"=") }), v)
@@ -149,6 +172,16 @@ func NewPlan(r Request) *Plan {
 		p.Files[filepath.Join(r.Source, "Modules", "Setup.local")] = "*disabled*\n" + strings.Join(disabled, "\n") + "\n"
 	}
 
+	// Empty unless answers are known. Without it configure would read PREFIX/share/config.site, which is not ours.
+	p.site = filepath.Join(r.Home, "config.site")
+	p.Files[p.site] = ""
+	if r.Known != "" {
+		p.profiles = filepath.Join(r.Known, "profile")
+		if !r.NoConfigCache {
+			p.known = filepath.Join(r.Known, "configure")
+		}
+	}
+
 	if len(r.Patches) > 0 {
 		patch := Step{Name: "patch"}
 		for _, file := range r.Patches {
@@ -156,19 +189,77 @@ func NewPlan(r Request) *Plan {
 		}
 		p.Steps = append(p.Steps, patch)
 	}
-	compile := Step{Name: "compile", Commands: [][]string{{"make", "-j" + strconv.Itoa(r.Jobs)}}}
-	if r.Jobs > 1 {
-		compile.Fewer = [][]string{{"make", "-j1"}}
+	p.Steps = append(p.Steps, Step{Name: "configure", Commands: [][]string{append(configure, r.ConfigureArgs...)}, Env: []string{"CONFIG_SITE=" + p.site}})
+	if slices.Contains(profileArgs, "--enable-optimizations") {
+		p.Steps = append(p.Steps, p.guided(r, slices.Contains(profileArgs, "--with-lto"), shared)...)
+	} else {
+		p.Steps = append(p.Steps, compile(r, "make"))
 	}
-	if r.Release.Version.Minor >= 12 {
-		compile.Env = []string{strict}
-	}
-	p.Steps = append(p.Steps, Step{Name: "configure", Commands: [][]string{append(configure, r.ConfigureArgs...)}}, compile)
 	if r.Test {
 		p.Steps = append(p.Steps, Step{Name: "test", Commands: [][]string{{"make", "test"}}})
 	}
 	p.Steps = append(p.Steps, p.stage(r, remove, shared))
 	return p
+}
+
+// compile runs make for several targets at once.
+func compile(r Request, argv ...string) Step {
+	with := func(jobs int) [][]string { return [][]string{append(slices.Clone(argv), "-j"+strconv.Itoa(jobs))} }
+	s := Step{Name: "compile", Commands: with(r.Jobs)}
+	if r.Jobs > 1 {
+		s.Fewer = with(1)
+	}
+	if r.Release.Version.Minor >= 12 {
+		s.Env = []string{strict}
+	}
+	return s
+}
+
+// trainingTimeout is how many seconds a file of tests may take while it trains; instrumented ones are slow.
+const trainingTimeout = 600
+
+// guided does what "make profile-opt" does, in steps: an instrumented interpreter, its training, and the compilation with what
+// was learnt. make would train with one process, and link the instrumented interpreter and programs that nobody installs with
+// link-time optimisation, for many minutes and nothing: it is only for the interpreter itself.
+func (p *Plan) guided(r Request, lto, shared bool) []Step {
+	cflags, ldflags := "CFLAGS_NODIST="+p.variable("CFLAGS_NODIST"), "LDFLAGS_NODIST="+p.variable("LDFLAGS_NODIST")
+
+	instrument := compile(r, "make", "profile-gen-stamp")
+	instrument.Log, instrument.Guided = "instrument", true
+	train := Step{Name: "train", Guided: true, Commands: [][]string{
+		{"./python", "-m", "test", "--pgo", "--timeout=" + strconv.Itoa(trainingTimeout), "-j" + strconv.Itoa(r.Jobs)},
+	}}
+	if shared {
+		train.Env = []string{"LD_LIBRARY_PATH=" + p.Dir}
+	}
+
+	final := compile(r, "make")
+	final.Guided, final.Plain = true, final.Commands
+	before := [][]string{{"make", "clean-retain-profile"}, {"touch", "profile-run-stamp"}}
+	if lto {
+		instrument.Env = append(instrument.Env, cflags+" -fno-lto", ldflags+" -fno-lto")
+		var programs []string
+		if r.Release.Version.Minor >= 11 {
+			programs = append(programs, "Programs/_freeze_module")
+		}
+		if !shared { // it needs libpython, which would be linked for it
+			programs = append(programs, "Programs/_testembed")
+		}
+		argv := []string{"make", cflags + " $(PGO_PROF_USE_FLAG)", ldflags + " -fno-lto", "-j" + strconv.Itoa(r.Jobs)}
+		before = append(before, append(argv, programs...))
+	}
+	final.Commands = append(before, final.Commands...)
+	return []Step{instrument, train, final}
+}
+
+// variable is the value of a variable of the plan's environment.
+func (p *Plan) variable(name string) string {
+	for _, v := range p.Env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 // divide says of every extension module of a part whether the build promises it or leaves it out, and returns those that must be
@@ -192,20 +283,21 @@ func (p *Plan) divide(r Request) (disabled []string) {
 	return disabled
 }
 
-// stage installs below the stage: first what make installs, then pip, whose scripts must name the interpreter's final path.
+// stage installs below the stage: first what make installs, then pip, whose scripts must name the interpreter's final path. make
+// itself must not use several processes: its rules for an installation need each other's directories, and do not say so
+// (https://github.com/python/cpython/issues/109796).
 func (p *Plan) stage(r Request, remove []string, shared bool) Step {
 	executable := filepath.Join("bin", r.Release.Executable())
-	python, script := filepath.Join(p.Stage, executable), filepath.Join(r.Home, "install_pip.py")
-	p.Files[script] = installPip
+	python, script, wrapper := filepath.Join(p.Stage, executable), filepath.Join(r.Home, "complete.py"), filepath.Join(r.Home, "installing.sh")
+	p.Files[script], p.Files[wrapper] = complete, installing
 	s := Step{Name: "stage"}
 	if len(remove) > 0 {
 		s.Commands = append(s.Commands, append([]string{"rm", "-rf"}, remove...))
 	}
-	s.Commands = append(s.Commands, [][]string{
-		{"make", "altinstall", "DESTDIR=" + r.Stage, "ENSUREPIP=no"},
-		{python, "-I", "-B", script, filepath.Join(r.Prefix, executable)},
-		{python, "-I", "-m", "compileall", "-q", "-j", strconv.Itoa(r.Jobs), "-s", r.Stage, "-p", "/", filepath.Join(p.Stage, "lib", r.Release.Executable(), "site-packages")},
-	}...)
+	s.Commands = append(s.Commands,
+		[]string{"make", "altinstall", "DESTDIR=" + r.Stage, "ENSUREPIP=no", "PYTHON_FOR_BUILD=sh " + wrapper},
+		[]string{python, "-I", "-B", "-W", "ignore", script, filepath.Join(r.Prefix, executable), r.Stage, strconv.Itoa(r.Jobs)},
+	)
 	for _, name := range slices.Sorted(maps.Keys(r.Links)) {
 		s.Commands = append(s.Commands, []string{"ln", "-s", r.Links[name], filepath.Join(p.Stage, "bin", name)})
 	}

@@ -53,7 +53,7 @@ type Profile struct {
 	Name          string   `toml:"name"`
 	Summary       string   `toml:"summary"`
 	ConfigureArgs []string `toml:"configure_args"`
-	CFlags        []string `toml:"cflags"` // appended to those of CPython's own choice
+	CFlags        []string `toml:"cflags"` // appended to those of CPython's own choice, for CPython alone
 	Disk          int      `toml:"disk"`   // MiB that the directory of a build takes at its peak
 	Memory        int      `toml:"memory"` // MiB that the largest process of a build takes
 }
