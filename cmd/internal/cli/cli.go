@@ -102,7 +102,7 @@ func (a *app) root() *cobra.Command {
 		a.reporter()
 		return nil
 	}
-	cmd.AddCommand(a.listCommand(), a.depsCommand(), a.fetchCommand(), a.verifyCommand(), a.doctorCommand(), a.uninstallCommand(), a.recoverCommand(), a.updateCommand(), a.cacheCommand(), a.manCommand(), a.unpackCommand())
+	cmd.AddCommand(a.listCommand(), a.depsCommand(), a.fetchCommand(), a.verifyCommand(), a.reportCommand(), a.doctorCommand(), a.uninstallCommand(), a.recoverCommand(), a.updateCommand(), a.cacheCommand(), a.manCommand(), a.unpackCommand())
 	cmd.InitDefaultCompletionCmd()
 	strict(cmd)
 	return cmd

@@ -17,6 +17,7 @@ import (
 	"pybuild/build/run"
 	"pybuild/build/unpack"
 	"pybuild/cmd/internal/install"
+	"pybuild/cmd/internal/report"
 	"pybuild/fetch"
 	"pybuild/recipes"
 )
@@ -100,6 +101,8 @@ func explain(ctx context.Context, err error) failure {
 		journal   *prefix.JournalError
 		tree      *prefix.TreeError
 		directory *install.DirectoryError
+		cells     *report.FailedError
+		unwritten *UnwrittenError
 	)
 	switch {
 	case errors.As(err, &change) && change.Undo != nil:
@@ -110,6 +113,10 @@ func explain(ctx context.Context, err error) failure {
 		if extra := withoutCancel(err); extra != "" {
 			f.Message += "\n" + extra
 		}
+	case errors.As(err, &cells):
+		set(7, "cells-failed")
+	case errors.As(err, &unwritten):
+		set(1, "report", "make room for it, or name a file in another directory")
 	case errors.As(err, &usage):
 		set(2, "usage", usage.Hints...)
 	case errors.As(err, &version):
@@ -172,6 +179,8 @@ func explain(ctx context.Context, err error) failure {
 		f.Message, f.Log = stepMessage(step), step.Log
 	case errors.As(err, &rejected), errors.As(err, &tree):
 		set(7, "rejected", "the prefix is unchanged; --keep-build keeps the build directory for a closer look")
+	case errors.As(err, &changed) && changed.Stranger:
+		set(7, "not-working")
 	case errors.As(err, &changed):
 		set(7, "changed", "install it again: pybuild VERSION --prefix PREFIX --force")
 	case errors.As(err, &recovery):

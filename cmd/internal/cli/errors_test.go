@@ -72,6 +72,7 @@ func TestExplain(t *testing.T) {
 		{"rejected", &install.RejectedError{Version: "3.13.5", Err: errors.New("no ssl")}, 7, "rejected", "the prefix is unchanged"},
 		{"stage that cannot be recorded", &prefix.TreeError{Dir: "/s", Path: "p", Reason: "is a pipe"}, 7, "rejected", "the prefix is unchanged"},
 		{"changed", &install.ChangedError{Executable: "/p"}, 7, "changed", "install it again"},
+		{"a stranger", &install.ChangedError{Executable: "/p", Stranger: true}, 7, "not-working", ""},
 		{"prefix refused", &prefix.RefusedError{Prefix: "/usr", Reason: "no"}, 8, "prefix-refused", "choose another --prefix"},
 		{"prefix not writable", &prefix.RefusedError{Prefix: "/p", Reason: "no", Err: denied}, 8, "prefix-refused", "choose another --prefix"},
 		{"busy", &prefix.BusyError{Prefix: "/p"}, 8, "prefix-busy", "wait until"},

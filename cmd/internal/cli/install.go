@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"pybuild/cmd/internal/install"
 	"pybuild/cmd/internal/ui"
 	"pybuild/recipes"
+	"pybuild/verify/pep668"
 )
 
 // sourceFlags say where archives come from; install and fetch share them.
@@ -116,8 +118,12 @@ type installFlags struct {
 	unconfined             bool
 	timeout                time.Duration
 	patches, configureArgs []string
-	buildDir               string
+	buildDir, report       string
+	managed                string // a file, or defaultText
 }
+
+// defaultText is the value of --mark-managed without one. A file of this name is ./default.
+const defaultText = "default"
 
 func (a *app) installCommand() *cobra.Command {
 	var f installFlags
@@ -153,6 +159,8 @@ The last line on standard output is the path of the installed interpreter. The d
 	flags.IntVarP(&f.jobs, "jobs", "j", 0, "how many compilers may run at once (default: as many as the machine can take)")
 	flags.BoolVar(&f.force, "force", false, "build again even if it is there, and keep files that are in the way aside")
 	flags.StringSliceVar(&f.link, "link", nil, "also make these unversioned `NAMES`: python3, python, pip3, pip, ...; refused where they would shadow the distribution's")
+	flags.StringVar(&f.managed, "mark-managed", "", "give it a marker because of which its pip refuses, with the text in `TEXT-FILE`, else one of pybuild's")
+	flags.Lookup("mark-managed").NoOptDefVal = defaultText
 	flags.StringArrayVar(&f.patches, "patch", nil, "apply this `FILE` to the source; repeatable")
 	flags.StringArrayVar(&f.configureArgs, "configure-arg", nil, "one more `ARG` for configure; repeatable")
 	flags.StringVar(&f.buildDir, "build-dir", "", "make the build directory in `DIR` (default: in the cache)")
@@ -160,7 +168,9 @@ The last line on standard output is the path of the installed interpreter. The d
 	flags.BoolVar(&f.unconfined, "unconfined", a.env("PYBUILD_UNCONFINED", "") == "1", "as root: build without an unprivileged user and namespaces, where they cannot be had [PYBUILD_UNCONFINED=1]")
 	flags.DurationVar(&f.timeout, "timeout", 6*time.Hour, "how long one command of the build may take; 0 is for ever")
 	flags.BoolVar(&f.test, "test", false, "also run CPython's own tests before installing")
+	flags.StringVar(&f.report, "report", "", "also write what happened, and how long it took, to `FILE`: .html, .json, .xml (JUnit) or .md")
 	flags.BoolVar(&f.dry, "dry-run", false, "show what would be done, and do nothing")
+	_ = cmd.MarkFlagFilename("report", reportExtensions...) // fails only for a flag that does not exist
 	for _, name := range []string{"profile", "with", "without"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, a.completeNames(name)) // fails only for a flag that does not exist
 	}
@@ -168,7 +178,7 @@ The last line on standard output is the path of the installed interpreter. The d
 	return cmd
 }
 
-func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) error {
+func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) (err error) {
 	if len(args) == 0 {
 		return &UsageError{Message: "no version named", Hints: []string{"for example `pybuild 3.13`; `pybuild list` shows the versions, `pybuild --help` the rest"}}
 	}
@@ -197,6 +207,17 @@ func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) error 
 		}
 		taken[place] = rel.String()
 	}
+	if f.report != "" {
+		if f.dry {
+			return usage(cmd, "--report is of an installation, and --dry-run does none")
+		}
+		if f.report, err = checkReport(cmd, "--report", f.report); err != nil {
+			return err
+		}
+		t := newTimeline(in, releases, f.profile)
+		in.Reporter = t
+		defer func() { err = a.reported(t, f.report, err) }()
+	}
 	for i, rel := range releases {
 		o.Prefix, o.Exact = prefixes[i], args[i] == rel.String()
 		if f.dry {
@@ -206,6 +227,9 @@ func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) error 
 			continue
 		}
 		result, err := in.Install(cmd.Context(), rel, o)
+		if t, ok := in.Reporter.(*timeline); ok {
+			t.end(cmd.Context(), rel, result, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -249,6 +273,12 @@ func (a *app) options(cmd *cobra.Command, f *installFlags, in *install.Installer
 		}
 		o.Patches = append(o.Patches, path)
 	}
+	if cmd.Flags().Changed("mark-managed") {
+		o.Managed = true
+		if o.ManagedText, err = markerText(cmd, f.managed); err != nil {
+			return o, err
+		}
+	}
 	if f.buildDir != "" {
 		if o.BuildDir, err = filepath.Abs(f.buildDir); err != nil {
 			return o, err
@@ -264,6 +294,30 @@ func (a *app) options(cmd *cobra.Command, f *installFlags, in *install.Installer
 		o.InstallNeeds = func(command []string) bool { return a.confirm(command, f.yes) }
 	}
 	return o, nil
+}
+
+// markerText reads what a marker is to say; "" is for words of pybuild's.
+func markerText(cmd *cobra.Command, name string) (text string, err error) {
+	if name == defaultText {
+		return "", nil
+	}
+	info, err := os.Stat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return "", usage(cmd, "--mark-managed=%s: there is no such file", name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("reading the text of --mark-managed: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err := io.ReadAll(io.LimitReader(f, pep668.TextLimit+1))
+	if err != nil {
+		return "", fmt.Errorf("reading the text of --mark-managed: %w", err)
+	}
+	if _, err := pep668.Format(string(data)); err != nil {
+		return "", usage(cmd, "--mark-managed=%s: %v", name, err)
+	}
+	return string(data), nil
 }
 
 // fits checks the names of parts against the release.
@@ -310,7 +364,11 @@ func (a *app) installed(r *install.Result) {
 		if r.Already {
 			fmt.Fprintf(a.Stderr, "Python %s is there already, nothing to do\n", r.Version)
 		} else {
-			fmt.Fprintf(a.Stderr, "Python %s installed into %s in %.0f s; %s; no EXTERNALLY-MANAGED marker: pip installs into it freely\n", r.Version, r.Prefix, r.Seconds, signed(r.Signature))
+			marker := "no EXTERNALLY-MANAGED marker: pip installs into it freely"
+			if r.Marker != pep668.MarkerAbsent {
+				marker = "marked EXTERNALLY-MANAGED: pip refuses to install into it, except into virtual environments"
+			}
+			fmt.Fprintf(a.Stderr, "Python %s installed into %s in %.0f s; %s; %s\n", r.Version, r.Prefix, r.Seconds, signed(r.Signature), marker)
 			a.onPath(r)
 		}
 	}

@@ -95,6 +95,21 @@ func (b *builder) reaches(dir string) bool {
 	}
 }
 
+// borrow copies files to dir, because the builder may be kept from where they are, and returns what they are called there.
+func (b *builder) borrow(files []string, dir string) (copies []string, err error) {
+	if b == nil {
+		return files, nil
+	}
+	for i, name := range files {
+		to := filepath.Join(dir, fmt.Sprintf("%d-%s", i+1, filepath.Base(name)))
+		if err := copyFile(to, name, 0o644); err != nil {
+			return nil, fmt.Errorf("copying what the build reads: %w", err)
+		}
+		copies = append(copies, to)
+	}
+	return copies, nil
+}
+
 // copyFile copies a file to a new one.
 func copyFile(to, from string, mode os.FileMode) (err error) {
 	source, err := os.Open(from)

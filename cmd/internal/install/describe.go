@@ -30,6 +30,7 @@ type Description struct {
 	Environment []string       `json:"environment"`
 	Dropped     []string       `json:"dropped"`
 	Commands    [][]string     `json:"commands"`
+	Marker      string         `json:"marker"`
 	Conflicts   []string       `json:"conflicts"`
 }
 
@@ -56,7 +57,7 @@ func (in *Installer) Describe(ctx context.Context, rel *recipes.Selection, o Opt
 	d := &Description{
 		Event: "plan", Version: rel.String(), Prefix: o.Prefix, Profile: o.Profile.Name, Already: in.same(rel, o) != nil,
 		Signer: rel.Series.ReleaseManager, Environment: flags(plan.Env), Dropped: append([]string{}, plan.Dropped...), Conflicts: []string{},
-		Notes: append([]string{}, found.Notes...),
+		Notes: append([]string{}, found.Notes...), Marker: marker(o),
 	}
 	for _, q := range quirks {
 		d.Notes = append(d.Notes, q.Says)
@@ -134,6 +135,7 @@ func (d *Description) Write(w io.Writer) error {
 	for _, c := range d.Commands {
 		fmt.Fprintf(b, "  %s\n", run.Quote(c))
 	}
+	fmt.Fprintf(b, "\nMarker of PEP 668: %s\n", d.Marker)
 	fmt.Fprintln(b, "\nConflicts in the prefix:")
 	if len(d.Conflicts) == 0 {
 		fmt.Fprintln(b, "  none")

@@ -1,12 +1,14 @@
 package install
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +17,6 @@ import (
 	"pybuild/build/prefix"
 	"pybuild/build/run"
 	"pybuild/recipes"
-	"pybuild/verify/pep668"
 	"pybuild/verify/python"
 )
 
@@ -34,7 +35,10 @@ func (e *RejectedError) Unwrap() error { return e.Err }
 func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Options, s *site, w *workspace, plan *build.Plan, stage string) (*prefix.Manifest, error) {
 	reject := func(err error) error { return &RejectedError{Version: rel.String(), Err: err} }
 
-	entries, err := prefix.Scan(stage)
+	if err := mark(w.stage, rel, o); err != nil {
+		return nil, reject(err)
+	}
+	entries, err := w.scan(stage)
 	if err != nil {
 		return nil, err
 	}
@@ -52,18 +56,11 @@ func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Opti
 		}
 		return nil, err
 	}
-	markers, err := pep668.Find(stage)
-	if err == nil && len(markers) > 0 {
-		err = reject(&pep668.MarkerError{Path: markers[0]})
-	}
-	for _, stdlib := range report.Schemes {
-		err = errors.Join(err, pep668.Absent(stdlib))
-	}
-	if err != nil {
+	if err := marked(stage, rel, o, report); err != nil {
 		return nil, reject(err)
 	}
 	// What was proven is what will be installed: the inspection itself must not have changed it.
-	after, err := prefix.Scan(stage)
+	after, err := w.scan(stage)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +71,7 @@ func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Opti
 	m := &prefix.Manifest{
 		Name: rel.Executable(), Version: rel.String(), Executable: "bin/" + rel.Executable(),
 		Profile: o.Profile.Name, ConfigureArgs: plan.ConfigureArgs(), Environment: flags(plan.Env), Compiler: report.Compiler, Options: choices(o),
-		Parts: map[string]string{}, Marker: "absent", Paths: entries,
+		Parts: map[string]string{}, Marker: marker(o), Paths: entries,
 	}
 	for _, p := range in.Catalogue.PartsOf(rel.Series.Name) {
 		switch {
@@ -104,13 +101,44 @@ func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Opti
 	return m, nil
 }
 
+// scan describes what lies below stage, which is in the workspace, with the modes that it will have: nobody but its owner can change
+// it, and directories pass on only what those of the prefix do. Whoever built it must not make us take over what is elsewhere, or
+// hand out rights: a link on the way to the stage, and a file that runs as its owner, are a *prefix.TreeError.
+func (w *workspace) scan(stage string) ([]prefix.Entry, error) {
+	for dir := stage; dir != w.stage; dir = filepath.Dir(dir) { // it is below by its name
+		info, err := os.Lstat(dir)
+		if err != nil {
+			return nil, fmt.Errorf("scanning: %w", err)
+		}
+		if !info.IsDir() {
+			return nil, &prefix.TreeError{Dir: w.stage, Path: strings.TrimPrefix(dir, w.stage+"/"), Reason: "is on the way to the prefix, and no directory"}
+		}
+	}
+	entries, err := prefix.Scan(stage)
+	if err != nil {
+		return nil, err
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.Type == "link" {
+			continue // its mode means nothing
+		}
+		mode, err := strconv.ParseUint(e.Mode, 8, 12)
+		if err != nil || e.Type == "file" && mode&0o6000 != 0 {
+			return nil, &prefix.TreeError{Dir: stage, Path: e.Path, Reason: "would run with the rights of its owner: its mode is " + e.Mode}
+		}
+		e.Mode = fmt.Sprintf("%04o", mode&0o755)
+	}
+	return entries, nil
+}
+
 // inspection is what an interpreter of this release must be able to do, wherever it lies now.
 func (in *Installer) inspection(rel *recipes.Selection, o Options, missing []host.Missing, dir, work string, env []string, confine *run.Confinement) python.Request {
 	shared := slices.Contains(o.With, "shared")
 	r := python.Request{
 		Executable: filepath.Join(dir, "bin", rel.Executable()), Version: rel.Version.String(), Prefix: dir, ConfiguredPrefix: o.Prefix,
 		FreeThreaded: rel.FreeThreaded, Debug: slices.Contains(o.Profile.ConfigureArgs, "--with-pydebug"), Shared: shared,
-		Work: work, Exec: executor(env, dir, work, shared, confine), Unversioned: o.Link,
+		Work: work, Exec: executor(env, dir, work, shared, confine), Unversioned: o.Link, Managed: o.Managed,
 	}
 	for _, p := range in.Catalogue.PartsOf(rel.Series.Name) {
 		if slices.Contains(o.Without, p.Name) || lacks(missing, p.Name) || p.Tier == "option" && !slices.Contains(o.With, p.Name) {
@@ -130,6 +158,26 @@ func lacks(missing []host.Missing, part string) bool {
 // inspectionTimeout is how long one command of an inspection may take: each takes seconds.
 const inspectionTimeout = 10 * time.Minute
 
+// What a command of an inspection may say at most, and how much of it an error repeats, in bytes. A sound one says some KiB.
+const (
+	maxWords = 16 << 20
+	maxShown = 4 << 10
+)
+
+// A limited buffer takes no more than it has left; the command that writes to it is then told that nobody listens.
+type limited struct {
+	text []byte
+	left int // negative: there was more
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, io.ErrShortBuffer
+	}
+	l.text = append(l.text, p...)
+	return len(p), nil
+}
+
 // executor runs the interpreter of dir in the environment of its build, with work as the working directory. A libpython of its
 // own is found there although the rpath already names the place where it will be.
 func executor(env []string, dir, work string, shared bool, confine *run.Confinement) python.Exec {
@@ -137,14 +185,24 @@ func executor(env []string, dir, work string, shared bool, confine *run.Confinem
 		env = append(slices.Clone(env), "LD_LIBRARY_PATH="+filepath.Join(dir, "lib"))
 	}
 	return func(ctx context.Context, additional []string, argv ...string) ([]byte, error) {
-		var stdout, log bytes.Buffer
+		stdout, log := &limited{left: maxWords}, &limited{left: maxWords}
 		all := slices.Concat(env, additional)
-		err := run.Run(ctx, run.Command{Argv: argv, Dir: work, Env: all, Stdout: &stdout, Log: &log, Timeout: inspectionTimeout, Confine: confine})
-		if err != nil && ctx.Err() == nil {
-			lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		err := run.Run(ctx, run.Command{Argv: argv, Dir: work, Env: all, Stdout: stdout, Log: log, Timeout: inspectionTimeout, Confine: confine})
+		switch {
+		case ctx.Err() != nil:
+		case stdout.left < 0 || log.left < 0:
+			err = fmt.Errorf("%s: said more than %d MiB", run.Quote(argv[:1]), maxWords>>20)
+		case err != nil:
+			// A whole script among the arguments says nothing to anybody.
+			failed, _ := errors.AsType[*run.Error](err)
+			if failed != nil && slices.ContainsFunc(argv, func(arg string) bool { return strings.Contains(arg, "\n") }) {
+				err = failed.Err
+			}
+			end := log.text[max(0, len(log.text)-maxShown):]
+			lines := strings.Split(strings.TrimSpace(string(end)), "\n")
 			err = fmt.Errorf("%w: %s", err, strings.Join(lines[max(0, len(lines)-5):], "\n"))
 		}
-		return stdout.Bytes(), err
+		return stdout.text, err
 	}
 }
 

@@ -7,6 +7,7 @@ package install
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,6 +87,10 @@ type Options struct {
 	Timeout time.Duration
 	// Test runs CPython's own tests before the prefix is changed.
 	Test bool
+	// Managed gives the Python a marker of PEP 668, so that its own pip refuses to install into it; ManagedText is what it says,
+	// empty for words of ours.
+	Managed     bool
+	ManagedText string
 	// InstallNeeds is asked when needs are missing and the distribution has a command for them. nil, or false, means no.
 	InstallNeeds func(command []string) bool
 }
@@ -166,7 +171,11 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 		return nil, err
 	}
 
-	plan := build.NewPlan(in.request(rel, o, site, work, source))
+	request := in.request(rel, o, site, work, source)
+	if request.Patches, err = site.builder.borrow(o.Patches, work.home); err != nil {
+		return nil, err
+	}
+	plan := build.NewPlan(request)
 	built, err := build.Make(ctx, plan, func(step string) func(error) { return in.Reporter.Step(version, step) })
 	if err != nil {
 		return nil, err
@@ -281,6 +290,12 @@ func choices(o Options) []string {
 			list = append(list, group.name+"="+v)
 		}
 	}
+	switch {
+	case o.Managed && o.ManagedText == "":
+		list = append(list, "mark-managed=default")
+	case o.Managed:
+		list = append(list, fmt.Sprintf("mark-managed=%x", sha256.Sum256([]byte(o.ManagedText))))
+	}
 	return list
 }
 
@@ -369,6 +384,7 @@ func (in *Installer) request(rel *recipes.Selection, o Options, s *site, w *work
 		Release: rel, Profile: o.Profile, Prefix: o.Prefix, Source: source, Stage: w.stage, Home: w.home, Logs: w.logs,
 		Parts: in.Catalogue.PartsOf(rel.Series.Name), With: o.With, Without: o.Without, ConfigureArgs: o.ConfigureArgs,
 		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ, Failures: in.Catalogue.Failures, Links: links(rel, o), Timeout: o.Timeout,
+		Known: filepath.Join(in.Cache.Dir, "known"),
 	}
 	if s != nil {
 		r.HostArgs, r.HostEnv, r.Quirks = s.found.ConfigureArgs, s.found.Env, s.quirks

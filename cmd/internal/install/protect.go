@@ -18,7 +18,6 @@ import (
 	"pybuild/build/prefix"
 	"pybuild/build/run"
 	"pybuild/recipes"
-	"pybuild/verify/pep668"
 )
 
 // Linkable are the unversioned names that Options.Link may ask for, and what each leads to in the same directory; the series takes
@@ -47,7 +46,7 @@ var ordinaryPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/
 // protect refuses an installation that would change what the distribution's own programs do. The error is a
 // *prefix.RefusedError.
 func (in *Installer) protect(ctx context.Context, rel *recipes.Selection, o Options) error {
-	for _, refuse := range []func(context.Context, *recipes.Selection, Options) error{in.shadowed, in.overloaded, in.marked, in.shared} {
+	for _, refuse := range []func(context.Context, *recipes.Selection, Options) error{in.shadowed, in.overloaded, in.foreign, in.shared} {
 		if err := refuse(ctx, rel, o); err != nil {
 			return err
 		}
@@ -96,9 +95,9 @@ func (in *Installer) overloaded(_ context.Context, rel *recipes.Selection, o Opt
 	return nil
 }
 
-// marked refuses a standard library that somebody manages: it carries the marker of PEP 668, and none of our manifests has it.
-func (in *Installer) marked(_ context.Context, rel *recipes.Selection, o Options) error {
-	marker := path.Join("lib", rel.Executable(), pep668.MarkerName)
+// foreign refuses a standard library that somebody manages: it carries the marker of PEP 668, and none of our manifests has it.
+func (in *Installer) foreign(_ context.Context, rel *recipes.Selection, o Options) error {
+	marker := markerPath(rel.Executable())
 	file := filepath.Join(o.Prefix, marker)
 	if _, err := os.Lstat(file); err != nil {
 		return nil // what cannot be looked at is found when the prefix is locked

@@ -48,6 +48,9 @@ func (in *Installer) unpack(ctx context.Context, tarball *fetch.File, w *workspa
 	case err != nil:
 		return "", fmt.Errorf("unpacking %s: %w: %s", tarball.Path, err, bytes.TrimSpace(listener.log.Bytes()))
 	}
+	if filepath.Dir(listener.said.Source) != w.source {
+		return "", fmt.Errorf("unpacking %s: the source is said to be in %s", tarball.Path, listener.said.Source)
+	}
 	return listener.said.Source, errors.Join(os.Remove(archive), os.Remove(program))
 }
 
