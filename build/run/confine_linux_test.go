@@ -249,6 +249,7 @@ func TestConfinement(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(leak)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // which nohup ignores, and whoever runs these tests may use that
 	signal.Ignore(syscall.SIGUSR1, syscall.SIGINT, syscall.SIGTSTP)
 	defer signal.Reset()
 	bystander := exec.Command("sleep", "60")
@@ -352,6 +353,7 @@ func TestConfinement(t *testing.T) {
 
 // What is ignored here must not be there. Programs in Go do not show it: their runtime catches most signals.
 func TestIgnoresNoSignal(t *testing.T) {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // which nohup ignores, and whoever runs these tests may use that
 	signal.Ignore(syscall.SIGUSR1, syscall.SIGINT, syscall.SIGTSTP)
 	defer signal.Reset()
 	for _, mode := range modes {

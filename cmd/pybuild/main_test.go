@@ -11,8 +11,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -58,6 +60,10 @@ func TestMain(m *testing.M) {
 //
 // and the commands of commands_test.go.
 func TestScripts(t *testing.T) {
+	// Under nohup it is ignored, and programs that a script starts would inherit that.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangups) })
 	world := newWorld(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
