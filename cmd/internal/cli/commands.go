@@ -486,7 +486,7 @@ func (a *app) cacheCommand() *cobra.Command {
 			}
 			return nil
 		}},
-		&cobra.Command{Use: "prune", Short: "Remove the downloaded archives", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		&cobra.Command{Use: "prune", Short: "Remove the downloaded archives, and what builds found out for later ones", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			cache, entries, err := a.cached()
 			if err != nil {
 				return err
@@ -495,6 +495,9 @@ func (a *app) cacheCommand() *cobra.Command {
 				if err := cache.Remove(e); err != nil {
 					return err
 				}
+			}
+			if err := os.RemoveAll(filepath.Join(cache.Dir, "known")); err != nil {
+				return err
 			}
 			fmt.Fprintf(a.Stderr, "%d archives removed\n", len(entries))
 			return nil

@@ -116,6 +116,7 @@ type installFlags struct {
 	jobs                   int
 	force, keep, test, dry bool
 	unconfined             bool
+	noConfigCache          bool
 	timeout                time.Duration
 	patches, configureArgs []string
 	buildDir, report       string
@@ -167,6 +168,7 @@ The last line on standard output is the path of the installed interpreter. The d
 	flags.BoolVar(&f.keep, "keep-build", false, "keep the build directory")
 	flags.BoolVar(&f.unconfined, "unconfined", a.env("PYBUILD_UNCONFINED", "") == "1", "as root: build without an unprivileged user and namespaces, where they cannot be had [PYBUILD_UNCONFINED=1]")
 	flags.DurationVar(&f.timeout, "timeout", 6*time.Hour, "how long one command of the build may take; 0 is for ever")
+	flags.BoolVar(&f.noConfigCache, "no-config-cache", false, "let configure find out everything anew, instead of using what it found out for an earlier build")
 	flags.BoolVar(&f.test, "test", false, "also run CPython's own tests before installing")
 	flags.StringVar(&f.report, "report", "", "also write what happened, and how long it took, to `FILE`: .html, .json, .xml (JUnit) or .md")
 	flags.BoolVar(&f.dry, "dry-run", false, "show what would be done, and do nothing")
@@ -240,7 +242,7 @@ func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) (err e
 
 // options checks the flags that hold for every version.
 func (a *app) options(cmd *cobra.Command, f *installFlags, in *install.Installer) (install.Options, error) {
-	o := install.Options{With: f.with, Without: f.without, Link: f.link, Jobs: f.jobs, Force: f.force, ConfigureArgs: f.configureArgs, KeepBuild: f.keep, Test: f.test, Unconfined: f.unconfined, Timeout: f.timeout}
+	o := install.Options{With: f.with, Without: f.without, Link: f.link, Jobs: f.jobs, Force: f.force, ConfigureArgs: f.configureArgs, KeepBuild: f.keep, Test: f.test, Unconfined: f.unconfined, NoConfigCache: f.noConfigCache, Timeout: f.timeout}
 	f.apply(&o)
 	profile, err := in.Catalogue.Profile(f.profile)
 	if err != nil {

@@ -83,6 +83,8 @@ type Options struct {
 	KeepBuild bool
 	// Unconfined lets root do what an unprivileged user should: everything before the prefix is changed.
 	Unconfined bool
+	// NoConfigCache leaves aside what configure found out for earlier builds.
+	NoConfigCache bool
 	// Timeout is how long a single command of the build may take; 0 means as long as it likes.
 	Timeout time.Duration
 	// Test runs CPython's own tests before the prefix is changed.
@@ -384,7 +386,7 @@ func (in *Installer) request(rel *recipes.Selection, o Options, s *site, w *work
 		Release: rel, Profile: o.Profile, Prefix: o.Prefix, Source: source, Stage: w.stage, Home: w.home, Logs: w.logs,
 		Parts: in.Catalogue.PartsOf(rel.Series.Name), With: o.With, Without: o.Without, ConfigureArgs: o.ConfigureArgs,
 		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ, Failures: in.Catalogue.Failures, Links: links(rel, o), Timeout: o.Timeout,
-		Known: filepath.Join(in.Cache.Dir, "known"),
+		Known: filepath.Join(in.Cache.Dir, "known"), NoConfigCache: o.NoConfigCache,
 	}
 	if s != nil {
 		r.HostArgs, r.HostEnv, r.Quirks = s.found.ConfigureArgs, s.found.Env, s.quirks
