@@ -77,7 +77,11 @@ func (in *Installer) survey(ctx context.Context, rel *recipes.Selection, o Optio
 	if s.made, err = makeDirs(dir); err != nil {
 		return s, &DirectoryError{Purpose: "build", Dir: dir, Err: err}
 	}
-	if s.found, err = in.provide(ctx, rel, o, dir, b); err != nil {
+	// A confined command sees the directory, not the links that lead to it.
+	if s.dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return s, &DirectoryError{Purpose: "build", Dir: dir, Err: err}
+	}
+	if s.found, err = in.provide(ctx, rel, o, s.dir, b); err != nil {
 		return s, err
 	}
 	if err := in.Host.Require(s.found.Missing); err != nil {

@@ -82,7 +82,10 @@ func (in *Installer) probe(ctx context.Context, rel *recipes.Selection, o Option
 // scratch is a directory for test programs where nothing is going to be built: one from which programs run.
 func scratch() (string, error) {
 	dir, _, err := host.BuildDir([]string{os.TempDir(), "/var/tmp"}, 0)
-	return dir, err
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir) // a confined command sees the directory, not the links that lead to it
 }
 
 // machine finds what would stop the build although every need is there: no room, too little memory, a clock that make and TLS cannot
