@@ -80,6 +80,16 @@ type dependencies struct {
 	Install []string
 }
 
+// packages are those of one need.
+func (d *dependencies) packages(name string) []string {
+	for _, n := range d.Needs {
+		if n.Name == name {
+			return n.Packages
+		}
+	}
+	return nil
+}
+
 // missing names the needs that are not there.
 func (d *dependencies) missing() []string {
 	names := []string{}
@@ -144,10 +154,13 @@ func TestMutation(t *testing.T) {
 			t.Run(version+"/"+need.Name, func(t *testing.T) {
 				// The needs that lose something, and the packages that bring all of them back.
 				names, packages, status := []string{}, slices.Clone(need.Packages), 0
+				shared := func(packages []string) bool {
+					return slices.ContainsFunc(packages, func(p string) bool { return slices.Contains(need.Packages, p) })
+				}
 				for _, other := range whole.Needs {
-					shares := slices.ContainsFunc(other.Packages, func(p string) bool { return slices.Contains(need.Packages, p) })
-					// Without a compiler no library can be tried, so all are named, to be installed at once.
-					unknown := need.Name == "compiler" && len(other.Packages) > 0 && !slices.Contains([]string{"make", "pkg-config", "certificates"}, other.Name)
+					shares := shared(other.Packages)
+					// Without a compiler, or the headers that it needs, no library can be tried: all are named, to be installed at once.
+					unknown := shared(whole.packages("compiler")) && len(other.Packages) > 0 && !slices.Contains([]string{"make", "pkg-config", "certificates"}, other.Name)
 					if !shares && !unknown && !slices.Contains(also[need.Name], other.Name) {
 						continue
 					}
