@@ -777,7 +777,7 @@ func BenchmarkConfined(b *testing.B) {
 	for b.Loop() {
 		for i, flags := range order {
 			prefix := filepath.Join(b.TempDir(), "prefix")
-			args := append([]string{"3.13.5", "--offline", "--prefix", prefix, "--profile", "quick", "--quiet"}, flags...)
+			args := append([]string{"3.13.5", "--offline", "--prefix", prefix, "--profile", "quick", "--no-config-cache", "--quiet"}, flags...)
 			cmd := exec.CommandContext(b.Context(), program, args...)
 			cmd.Env = append(os.Environ(), "PYBUILD_CACHE="+*confinedCache)
 			start := time.Now()

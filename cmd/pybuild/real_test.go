@@ -297,7 +297,7 @@ func BenchmarkByHand(b *testing.B) {
 	var own, plain, sameFlags time.Duration
 	var memory, cpu float64
 	for b.Loop() {
-		took, peak, used := measure(b, exec.CommandContext(b.Context(), program, version, "--prefix", filepath.Join(b.TempDir(), "prefix"), "--profile", "quick", "--quiet"), cache)
+		took, peak, used := measure(b, exec.CommandContext(b.Context(), program, version, "--prefix", filepath.Join(b.TempDir(), "prefix"), "--profile", "quick", "--no-config-cache", "--quiet"), cache)
 		own += took
 		memory, cpu = max(memory, peak), max(cpu, used/took.Seconds()/float64(runtime.NumCPU()))
 		plain += byHand(b, archive)
