@@ -40,6 +40,8 @@ func (in *Installer) Provide(ctx context.Context, rel *recipes.Selection, o Opti
 	b, err := in.builder(ctx, o)
 	if _, unconfined := errors.AsType[*UnconfinedError](err); err != nil && !unconfined {
 		return nil, err
+	} else if unconfined {
+		in.Reporter.Detail(fmt.Sprintf("looking for build needs as root: %v", err))
 	}
 	dir, err := scratch()
 	if err != nil {
