@@ -59,11 +59,7 @@ func TestPlan(t *testing.T) {
 		return "\ncompile: make profile-gen-stamp -j2\ntrain: ./python -m test --pgo --timeout=600 -j2\ncompile: make clean-retain-profile\ncompile: touch profile-run-stamp" + before
 	}
 	const link = "\ncompile: make CFLAGS_NODIST=-g0 $(PGO_PROF_USE_FLAG) LDFLAGS_NODIST= -fno-lto -j2 "
-	linked := func(r *Request) {
-		profile := *r.Profile
-		profile.ConfigureArgs = append(slices.Clip(profile.ConfigureArgs), "--with-lto")
-		r.Profile = &profile
-	}
+	unlinked := []string{"--without-lto"}
 	for _, test := range []struct {
 		name, spec, profile string
 		change              func(*Request)
@@ -71,16 +67,20 @@ func TestPlan(t *testing.T) {
 		disabled            string // prefix of the list
 	}{
 		{"quick", "3.13.5", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules" + make("python3.13"), ""},
-		{"profile-guided", "3.11.2", "release", nil, configure + " --enable-optimizations --disable-test-modules" + guided("") + make("python3.11"), ""},
-		{"profile-guided and optimised by the linker", "3.13.5", "release", func(r *Request) { linked(r) },
+		{"profile-guided and optimised by the linker", "3.13.5", "release", nil,
 			configure + " --with-system-libmpdec=no --enable-optimizations --with-lto --disable-test-modules" + guided(link+"Programs/_freeze_module Programs/_testembed") + make("python3.13"), ""},
-		{"the same with libpython", "3.13.5", "release", func(r *Request) { linked(r); r.With = []string{"shared"} },
+		{"the same with libpython", "3.13.5", "release", func(r *Request) { r.With = []string{"shared"} },
 			configure + " --with-system-libmpdec=no --enable-optimizations --with-lto --disable-test-modules --enable-shared" + guided(link+"Programs/_freeze_module") + make("python3.13") +
 				"\nstage: rm -f /b/stage/opt/python/lib/libpython3.so", ""},
-		{"the same in an old series", "3.9.2", "release", func(r *Request) { linked(r); r.With = []string{"tests"} },
+		{"the same in an old series", "3.9.2", "release", func(r *Request) { r.With = []string{"tests"} },
 			configure + " --enable-optimizations --with-lto" + guided(link+"Programs/_testembed") + make("python3.9"), ""},
+		{"profile-guided", "3.11.2", "native", nil, configure + " --enable-optimizations --disable-test-modules" + guided("") + make("python3.11"), ""},
+		{"profile-guided, without the linker by the user's argument", "3.11.2", "release", func(r *Request) { r.ConfigureArgs = unlinked },
+			configure + " --enable-optimizations --with-lto --disable-test-modules --without-lto" + guided("") + make("python3.11"), ""},
 		{"profile-guided by the user's own argument", "3.11.2", "quick", func(r *Request) { r.ConfigureArgs = []string{"--enable-optimizations"} },
-			configure + " --disable-test-modules --enable-optimizations" + make("python3.11"), ""},
+			configure + " --disable-test-modules --enable-optimizations" + guided("") + make("python3.11"), ""},
+		{"neither, by the user's argument", "3.11.2", "release", func(r *Request) { r.ConfigureArgs = []string{"--disable-optimizations"} },
+			configure + " --enable-optimizations --with-lto --disable-test-modules --disable-optimizations" + make("python3.11"), ""},
 		{"debug", "3.11.2", "debug", nil, configure + " --with-pydebug --disable-test-modules" + make("python3.11"), ""},
 		{"3.9 leaves tests out by itself", "3.9.2", "quick", nil, configure + strings.Replace(make("python3.9"), "\nstage", "\nstage: rm -rf Lib/test Lib/ctypes/test Lib/distutils/tests Lib/idlelib/idle_test Lib/lib2to3/tests Lib/sqlite3/test Lib/tkinter/test Lib/unittest/test\nstage", 1), "_testcapi,_testbuffer"},
 		{"tests wanted", "3.9.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + make("python3.9"), ""},
@@ -96,7 +96,7 @@ func TestPlan(t *testing.T) {
 			configure + " --with-system-libmpdec=no --disable-test-modules" + make("python3.13"), ""},
 		{"quirks", "3.11.2", "release", func(r *Request) {
 			r.Quirks = []*recipes.Quirk{{Without: []string{"--enable-optimizations"}}, {ConfigureArgs: []string{"--a", "--b"}}}
-		}, configure + " --a --b --disable-test-modules" + make("python3.11"), ""},
+		}, configure + " --with-lto --a --b --disable-test-modules" + make("python3.11"), ""},
 		{"what the user adds comes last", "3.11.2", "quick", func(r *Request) {
 			r.ConfigureArgs = []string{"--with-tzpath=/a b"}
 			r.HostArgs = []string{"--host-arg"}
@@ -119,6 +119,32 @@ func TestPlan(t *testing.T) {
 			}
 			if p.Stage != "/b/stage/opt/python" {
 				t.Errorf("stage %s", p.Stage)
+			}
+		})
+	}
+}
+
+// TestAsked: what autoconf makes of arguments about the same feature.
+func TestAsked(t *testing.T) {
+	for _, test := range []struct {
+		args string
+		want bool
+	}{
+		{"", false},
+		{"--with-lto", true},
+		{"--with-lto=full", true},
+		{"--with-lto=thin", true},
+		{"--with-lto=no", false},
+		{"--without-lto", false},
+		{"--with-lto --without-lto", false},
+		{"--without-lto --with-lto", true},
+		{"--with-lto=no --with-lto=yes", true},
+		{"--with-lto --with-lto=no", false},
+		{"--with-lto --with-ltonomy=no --enable-optimizations", true},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			if got := asked(strings.Fields(test.args), "--with-lto", "--without-lto"); got != test.want {
+				t.Errorf("asked %v, want %v", got, test.want)
 			}
 		})
 	}

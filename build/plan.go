@@ -189,9 +189,10 @@ func NewPlan(r Request) *Plan {
 		}
 		p.Steps = append(p.Steps, patch)
 	}
-	p.Steps = append(p.Steps, Step{Name: "configure", Commands: [][]string{append(configure, r.ConfigureArgs...)}, Env: []string{"CONFIG_SITE=" + p.site}})
-	if slices.Contains(profileArgs, "--enable-optimizations") {
-		p.Steps = append(p.Steps, p.guided(r, slices.Contains(profileArgs, "--with-lto"), shared)...)
+	configure = append(configure, r.ConfigureArgs...)
+	p.Steps = append(p.Steps, Step{Name: "configure", Commands: [][]string{configure}, Env: []string{"CONFIG_SITE=" + p.site}})
+	if asked(configure, "--enable-optimizations", "--disable-optimizations") {
+		p.Steps = append(p.Steps, p.guided(r, asked(configure, "--with-lto", "--without-lto"), shared)...)
 	} else {
 		p.Steps = append(p.Steps, compile(r, "make"))
 	}
@@ -200,6 +201,20 @@ func NewPlan(r Request) *Plan {
 	}
 	p.Steps = append(p.Steps, p.stage(r, remove, shared))
 	return p
+}
+
+// asked says what configure makes of its arguments about one feature: the last one counts, and on=no is off.
+func asked(args []string, on, off string) (yes bool) {
+	for _, arg := range args {
+		name, value, _ := strings.Cut(arg, "=")
+		switch name {
+		case on:
+			yes = value != "no"
+		case off:
+			yes = false
+		}
+	}
+	return yes
 }
 
 // compile runs make for several targets at once.

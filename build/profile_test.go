@@ -56,7 +56,7 @@ func TestProfileKept(t *testing.T) {
 		rules = "PGO_PROF_GEN_FLAG=-fprofile-generate\nPGO_PROF_USE_FLAG=-fprofile-use -fprofile-correction\nall:\t\tprofile-opt\nprofile-opt: profile-run-stamp\n" +
 			"\t@echo final `cat a.gcda build/t$$PWD/b.gcda` >> steps\n\t@! grep -q stale a.gcda || { echo \"a.c:1: error: [-Werror=coverage-mismatch]\"; exit 1; }\n" +
 			"\t@! grep -q odd a.gcda || echo \"a.c:1: warning: the control flow of function 'f' does not match its profile data\"\n" +
-			"profile-gen-stamp: profile-clean-stamp\n\t@rm -rf *.gcda build; echo instrumented >> steps\nprofile-clean-stamp:\nclean-retain-profile: pycremoval\npycremoval:\n"
+			"profile-gen-stamp: profile-clean-stamp\n\t@rm -rf *.gcda build; echo instrumented >> steps\nprofile-clean-stamp:\nclean-retain-profile: pycremoval\npycremoval:\nPrograms/%:\n\t@:\n"
 		python = "#!/bin/sh\necho trained >> steps; mkdir -p build/t$PWD; echo learnt > a.gcda; echo more > build/t$PWD/b.gcda\n"
 		cold   = "instrumented trained final learnt more"
 		warm   = "final learnt more"

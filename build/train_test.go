@@ -46,7 +46,7 @@ func TestGuided(t *testing.T) {
 		flags = "PGO_PROF_GEN_FLAG=-fprofile-generate\nPGO_PROF_USE_FLAG=-fprofile-use -fprofile-correction\n"
 		clang = "PGO_PROF_GEN_FLAG=-fprofile-instr-generate\nPGO_PROF_USE_FLAG=-fprofile-instr-use\n"
 		rules = "all:\t\tprofile-opt\nprofile-opt: profile-run-stamp\n\t@echo final >> steps\nprofile-run-stamp:\n\t@echo stock >> steps\nprofile-gen-stamp: profile-clean-stamp\n\t@echo instrumented >> steps\n" +
-			"profile-clean-stamp:\nclean-retain-profile: pycremoval\n\t@echo clean >> steps\npycremoval:\n"
+			"profile-clean-stamp:\nclean-retain-profile: pycremoval\n\t@echo clean >> steps\npycremoval:\nPrograms/%:\n\t@:\n"
 		good   = "#!/bin/sh\necho trained >> steps; touch a.gcda\n"
 		failed = "#!/bin/sh\necho trained >> steps; touch a.gcda; echo '0:00:12 load avg: 2.10 [12/44/1] test_re failed'; exit 2\n"
 		empty  = "#!/bin/sh\necho trained >> steps; echo '0:00:12 load avg: 2.10 [12/44/1] test_re failed'; exit 2\n"

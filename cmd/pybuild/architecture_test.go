@@ -37,6 +37,7 @@ var architecture = []struct {
 	{"cmd/internal/install", []string{"build", "build/host", "build/prefix", "build/run", "build/unpack", "fetch", "fetch/apt", "recipes", "verify", "verify/openpgp", "verify/pep668", "verify/python", "verify/sigstore"}, []string{"net", "os/exec"}},
 	{"cmd/internal/cli", []string{"build", "build/host", "build/prefix", "build/run", "build/unpack", "cmd/internal/install", "cmd/internal/report", "cmd/internal/ui", "fetch", "recipes", "verify/pep668"}, []string{"net", "os/exec"}},
 	{"cmd/pybuild", []string{"build/run", "cmd/internal/cli"}, []string{"net", "os/exec"}},
+	{"cmd/benchmark", []string{"build/run", "recipes"}, []string{"net", "net/http", "os/exec"}},
 }
 
 // Packages that only one of ours may import, so that they can be replaced in one place.

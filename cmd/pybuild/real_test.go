@@ -17,16 +17,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
-// These tests and the benchmark build real CPythons from upstream's own archives, which takes minutes. They need a network, or a
+// These tests build real CPythons from upstream's own archives, which takes minutes. They need a network, or a
 // filled cache, and the build needs, which they install when they run as root.
 var (
 	realVersions = flag.String("real", "", "build these releases for real, comma-separated, for example 3.13.5,3.11.2")
@@ -288,30 +285,6 @@ func difference(before, after map[string]string) string {
 	return strings.Join(lines[:min(len(lines), 20)], "\n")
 }
 
-// BenchmarkByHand compares pybuild with what a person types: tar, configure, make -j, make altinstall, with the same parts. One
-// iteration is one installation of each, and the figures are ratios, because a machine's speed changes from minute to minute.
-func BenchmarkByHand(b *testing.B) {
-	const version = "3.13.5"
-	program, cache := program(b), cacheFor(b)
-	archive := fetched(b, program, cache, version)
-	var own, plain, sameFlags time.Duration
-	var memory, cpu float64
-	for b.Loop() {
-		took, peak, used := measure(b, exec.CommandContext(b.Context(), program, version, "--prefix", filepath.Join(b.TempDir(), "prefix"), "--profile", "quick", "--no-config-cache", "--quiet"), cache)
-		own += took
-		memory, cpu = max(memory, peak), max(cpu, used/took.Seconds()/float64(runtime.NumCPU()))
-		plain += byHand(b, archive)
-		sameFlags += byHand(b, archive, "CFLAGS=-g0")
-	}
-	b.ReportMetric(own.Seconds()/float64(b.N), "s/pybuild")
-	b.ReportMetric(plain.Seconds()/float64(b.N), "s/by-hand")
-	b.ReportMetric(sameFlags.Seconds()/float64(b.N), "s/by-hand-g0")
-	b.ReportMetric(own.Seconds()/plain.Seconds(), "×by-hand")
-	b.ReportMetric(own.Seconds()/sameFlags.Seconds(), "×by-hand-g0")
-	b.ReportMetric(memory, "MiB-own")
-	b.ReportMetric(100*cpu, "%cpu-own")
-}
-
 func fetched(b *testing.B, program, cache, version string) string {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), program, "fetch", version, "--quiet")
@@ -322,86 +295,4 @@ func fetched(b *testing.B, program, cache, version string) string {
 		b.Fatalf("pybuild fetch: %v", err)
 	}
 	return strings.TrimSpace(string(out))
-}
-
-// byHand does what the instructions of CPython say, and returns how long it took.
-func byHand(b *testing.B, archive string, variables ...string) time.Duration {
-	b.Helper()
-	dir := b.TempDir()
-	start := time.Now()
-	for _, argv := range [][]string{
-		{"tar", "xf", archive, "--strip-components=1"},
-		{"./configure", "--prefix=" + dir + "/prefix", "--disable-test-modules", "--with-ensurepip=install", "--with-system-libmpdec=no"},
-		{"make", "-j" + strconv.Itoa(runtime.NumCPU())},
-		{"make", "altinstall"},
-	} {
-		cmd := exec.CommandContext(b.Context(), argv[0], argv[1:]...)
-		cmd.Dir = dir
-		cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "LC_ALL=C.UTF-8"}, variables...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out[max(0, len(out)-2000):])
-		}
-	}
-	return time.Since(start)
-}
-
-// measure runs pybuild and returns its time, and of its own process, not of the compilers that it runs, the peak memory in MiB
-// and the CPU time in seconds.
-func measure(b *testing.B, cmd *exec.Cmd, cache string) (took time.Duration, memory, cpu float64) {
-	b.Helper()
-	cmd.Env = append(os.Environ(), "PYBUILD_CACHE="+cache)
-	cmd.Stderr = os.Stderr
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for {
-		select {
-		case err := <-ended:
-			if err != nil {
-				b.Fatalf("pybuild: %v", err)
-			}
-			return time.Since(start), memory, cpu
-		case <-time.After(200 * time.Millisecond):
-			if m, c, ok := own(cmd.Process.Pid); ok {
-				memory, cpu = m, c
-			}
-		}
-	}
-}
-
-// own reads the peak memory in MiB and the CPU time in seconds of one process.
-func own(pid int) (memory, cpu float64, ok bool) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, 0, false
-	}
-	_, rest, ok := strings.Cut(string(status), "VmHWM:")
-	if !ok {
-		return 0, 0, false
-	}
-	kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-	if err != nil {
-		return 0, 0, false
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, 0, false
-	}
-	_, rest, _ = strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, 0, false
-	}
-	const ticks = 100 // a second, on every Linux
-	for _, field := range fields[11:13] {
-		n, err := strconv.ParseFloat(field, 64)
-		if err != nil {
-			return 0, 0, false
-		}
-		cpu += n / ticks
-	}
-	return kib / 1024, cpu, true
 }
