@@ -53,7 +53,7 @@ func TestPlan(t *testing.T) {
 	const configure = "configure: ./configure --prefix=/opt/python --enable-option-checking=fatal --with-ensurepip=install"
 	make := func(python string) string {
 		return "\ncompile: make -j2\nstage: make altinstall DESTDIR=/b/stage ENSUREPIP=no PYTHON_FOR_BUILD=sh /b/home/installing.sh\n" +
-			"stage: /b/stage/opt/python/bin/" + python + " -I -B -W ignore /b/home/complete.py /opt/python/bin/" + python + " /b/stage 2"
+			"stage: /b/stage/opt/python/bin/" + python + " -I -B -W ignore /b/home/complete.py /opt/python/bin/" + python + " /b/stage -j2"
 	}
 	guided := func(before string) string {
 		return "\ncompile: make profile-gen-stamp -j2\ntrain: ./python -m test --pgo --timeout=600 -j2\ncompile: make clean-retain-profile\ncompile: touch profile-run-stamp" + before

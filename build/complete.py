@@ -1,6 +1,6 @@
 """Complete a staged installation: byte-compile it, and install the pip that CPython bundles, side by side.
 
-    complete.py EXECUTABLE STAGE JOBS
+    complete.py EXECUTABLE STAGE -jJOBS
 
 Run by the staged interpreter. EXECUTABLE is the path that it will have, STAGE the directory that stands for the root of the file
 system until then, JOBS how many processes may compile.
@@ -52,12 +52,13 @@ def compile_below(directory, stage, jobs, skip):
 
 def main():
     executable, stage, jobs = sys.argv[1:]
+    jobs = int(jobs[len("-j"):])
     lib = os.path.dirname(os.__file__)
     pip = subprocess.Popen([sys.executable, "-I", "-B", os.path.abspath(__file__), executable])
-    compile_below(lib, stage, int(jobs), "(site-packages/|config-|.*(bad_coding|badsyntax|lib2to3/tests/data))")
+    compile_below(lib, stage, jobs, "(site-packages/|config-|.*(bad_coding|badsyntax|lib2to3/tests/data))")
     if pip.wait():
         sys.exit(f"pip ended with {pip.returncode}")
-    compile_below(os.path.join(lib, "site-packages"), stage, int(jobs), ".*badsyntax")
+    compile_below(os.path.join(lib, "site-packages"), stage, jobs, ".*badsyntax")
 
 
 if __name__ == "__main__":

@@ -154,10 +154,15 @@ func (p *Plan) run(ctx context.Context, s Step) (others []ModuleFailure, err err
 	defer func() { err = errors.Join(err, log.Close()) }()
 	var failed *StepError
 	for _, argv := range s.Commands {
-		if _, err := fmt.Fprintf(log, "$ %s\n", run.Quote(argv)); err != nil {
-			return nil, fmt.Errorf("keeping a log of %s: %w", s.Name, err)
+		command := run.Command{Argv: argv, Dir: p.Dir, Env: slices.Concat(p.Env, s.Env), Log: log, Timeout: p.Timeout, Confine: p.Confine}
+		done, err := p.turn(ctx, &command)
+		if err != nil {
+			return nil, err
 		}
-		if err := run.Run(ctx, run.Command{Argv: argv, Dir: p.Dir, Env: slices.Concat(p.Env, s.Env), Log: log, Timeout: p.Timeout, Confine: p.Confine}); err != nil {
+		if _, err := fmt.Fprintf(log, "$ %s\n", run.Quote(command.Argv)); err != nil {
+			return nil, errors.Join(fmt.Errorf("keeping a log of %s: %w", s.Name, err), done())
+		}
+		if err := errors.Join(run.Run(ctx, command), done()); err != nil {
 			if ctx.Err() != nil {
 				return nil, err
 			}

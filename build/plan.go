@@ -56,6 +56,9 @@ type Request struct {
 	Patches []string
 	// Jobs is how many compilers may run at once.
 	Jobs int
+	// Jobserver shares out the processors to several builds, which then use no more than it has together; Jobs is what this one
+	// uses at most. nil: the build has them to itself.
+	Jobserver *run.Jobserver
 	// Test runs CPython's own test suite after the compilation.
 	Test bool
 	// Timeout is how long a command may take; 0 means as long as it likes.
@@ -100,7 +103,10 @@ type Plan struct {
 	// Timeout is how long a command may take, 0: as long as it likes; Confine keeps it from what it does not need.
 	Timeout time.Duration
 	Confine *run.Confinement
+	// Jobserver shares out the processors, nil: nobody does. With one, the number of processes in a command is the most that it gets.
+	Jobserver *run.Jobserver
 
+	jobs     int    // how many processes a command may use that is told
 	known    string // where configure's answers are kept; empty: nowhere
 	site     string // what configure is told in advance, a script
 	profiles string // where profiles are kept; empty: nowhere
@@ -128,7 +134,7 @@ func (p *Plan) ConfigureArgs() []string {
 func NewPlan(r Request) *Plan {
 	series := r.Release.Series
 	tests, shared := slices.Contains(r.With, "tests"), slices.Contains(r.With, "shared")
-	p := &Plan{Dir: r.Source, Stage: filepath.Join(r.Stage, r.Prefix), Logs: r.Logs, Files: map[string]string{}, Timeout: r.Timeout, Confine: r.Confine, failures: r.Failures}
+	p := &Plan{Dir: r.Source, Stage: filepath.Join(r.Stage, r.Prefix), Logs: r.Logs, Files: map[string]string{}, Timeout: r.Timeout, Confine: r.Confine, failures: r.Failures, Jobserver: r.Jobserver, jobs: r.Jobs}
 
 	cflags, profileArgs := slices.Clone(r.Profile.CFlags), slices.Clone(r.Profile.ConfigureArgs)
 	var ldflags, quirkArgs []string
@@ -219,7 +225,7 @@ func asked(args []string, on, off string) (yes bool) {
 
 // compile runs make for several targets at once.
 func compile(r Request, argv ...string) Step {
-	with := func(jobs int) [][]string { return [][]string{append(slices.Clone(argv), "-j"+strconv.Itoa(jobs))} }
+	with := func(jobs int) [][]string { return [][]string{append(slices.Clone(argv), jobsArg(jobs))} }
 	s := Step{Name: "compile", Commands: with(r.Jobs)}
 	if r.Jobs > 1 {
 		s.Fewer = with(1)
@@ -242,7 +248,7 @@ func (p *Plan) guided(r Request, lto, shared bool) []Step {
 	instrument := compile(r, "make", "profile-gen-stamp")
 	instrument.Log, instrument.Guided = "instrument", true
 	train := Step{Name: "train", Guided: true, Commands: [][]string{
-		{"./python", "-m", "test", "--pgo", "--timeout=" + strconv.Itoa(trainingTimeout), "-j" + strconv.Itoa(r.Jobs)},
+		{"./python", "-m", "test", "--pgo", "--timeout=" + strconv.Itoa(trainingTimeout), jobsArg(r.Jobs)},
 	}}
 	if shared {
 		train.Env = []string{"LD_LIBRARY_PATH=" + p.Dir}
@@ -260,7 +266,7 @@ func (p *Plan) guided(r Request, lto, shared bool) []Step {
 		if !shared { // it needs libpython, which would be linked for it
 			programs = append(programs, "Programs/_testembed")
 		}
-		argv := []string{"make", cflags + " $(PGO_PROF_USE_FLAG)", ldflags + " -fno-lto", "-j" + strconv.Itoa(r.Jobs)}
+		argv := []string{"make", cflags + " $(PGO_PROF_USE_FLAG)", ldflags + " -fno-lto", jobsArg(r.Jobs)}
 		before = append(before, append(argv, programs...))
 	}
 	final.Commands = append(before, final.Commands...)
@@ -311,7 +317,7 @@ func (p *Plan) stage(r Request, remove []string, shared bool) Step {
 	}
 	s.Commands = append(s.Commands,
 		[]string{"make", "altinstall", "DESTDIR=" + r.Stage, "ENSUREPIP=no", "PYTHON_FOR_BUILD=sh " + wrapper},
-		[]string{python, "-I", "-B", "-W", "ignore", script, filepath.Join(r.Prefix, executable), r.Stage, strconv.Itoa(r.Jobs)},
+		[]string{python, "-I", "-B", "-W", "ignore", script, filepath.Join(r.Prefix, executable), r.Stage, jobsArg(r.Jobs)},
 	)
 	for _, name := range slices.Sorted(maps.Keys(r.Links)) {
 		s.Commands = append(s.Commands, []string{"ln", "-s", r.Links[name], filepath.Join(p.Stage, "bin", name)})

@@ -18,8 +18,8 @@ import (
 //   - a file system that is read-only but for Writable, with empty directories in place of /tmp, /var/tmp and /dev/shm, which it
 //     may write and which vanish with it, and of /run/user, /run/dbus and /run/systemd, where others' services listen.
 //
-// It starts with umask 022, every signal at its default, no open file but the standard three, and leaves no core dump. Its working
-// directory is / where Command.Dir is empty, because the caller's may be out of its reach.
+// It starts with umask 022, every signal at its default, no open file but the standard three and a jobserver's, and leaves no core
+// dump. Its working directory is / where Command.Dir is empty, because the caller's may be out of its reach.
 type Confinement struct {
 	// UID and GID are who it runs as; neither may be 0.
 	UID, GID uint32

@@ -37,6 +37,7 @@ type request struct {
 	Argv    []string // none: only try
 	Dir     string
 	Env     []string
+	Files   int // how many the command has open besides the standard three; here they are those behind reportFD
 	Confine Confinement
 }
 
@@ -105,7 +106,7 @@ func confined(ctx context.Context, c Command) (err error) {
 	cmd.Args = []string{initName}
 	cmd.Dir = "/"
 	cmd.Env = []string{}
-	cmd.ExtraFiles = []*os.File{requests, report}
+	cmd.ExtraFiles = append([]*os.File{requests, report}, c.inherited...)
 	output(cmd, c)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal that input could be pushed into
 	for _, ns := range namespaces {
@@ -130,7 +131,7 @@ func confined(ctx context.Context, c Command) (err error) {
 // judge waits for the process that confines, and says what became of the command.
 func (c Command) judge(cmd *exec.Cmd, to, from *os.File) error {
 	text := bytes.NewBuffer([]byte{requestByte})
-	asked := gob.NewEncoder(text).Encode(request{Argv: c.Argv, Dir: c.Dir, Env: c.Env, Confine: *c.Confine})
+	asked := gob.NewEncoder(text).Encode(request{Argv: c.Argv, Dir: c.Dir, Env: c.Env, Files: len(c.inherited), Confine: *c.Confine})
 	if asked == nil {
 		_, asked = to.Write(text.Bytes()) // at once, so that a cancel cannot come in between
 	}

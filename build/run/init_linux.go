@@ -116,12 +116,16 @@ func start(r request, terminate <-chan os.Signal) report {
 	if r.Dir == "" {
 		r.Dir = "/"
 	}
+	files := []uintptr{0, 1, 2}
+	for i := range r.Files {
+		files = append(files, uintptr(reportFD+1+i))
+	}
 	var pid int
 	err = untilFree(func() (err error) {
 		pid, err = syscall.ForkExec(path, r.Argv, &syscall.ProcAttr{
 			Dir:   r.Dir,
 			Env:   r.Env,
-			Files: []uintptr{0, 1, 2},
+			Files: files,
 			Sys:   &syscall.SysProcAttr{Setpgid: true},
 		})
 		return err

@@ -48,6 +48,11 @@ type Command struct {
 	Timeout time.Duration
 	// Confine takes rights away from the command; nil leaves it the caller's. A Terminal command cannot be confined.
 	Confine *Confinement
+	// Jobserver is told to the command, a make, which then runs as many processes as it gets tokens for, besides the one that was
+	// acquired for it; nil is none. Env must not hold MAKEFLAGS.
+	Jobserver *Jobserver
+
+	inherited []*os.File // what the command has open from descriptor 3 on
 }
 
 // Error says how a command failed.
@@ -102,6 +107,14 @@ func Run(ctx context.Context, c Command) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, &TimeoutError{Argv: c.Argv, After: c.Timeout})
 		defer cancel()
+	}
+	if c.Jobserver != nil {
+		ends, err := c.Jobserver.ends()
+		if err != nil {
+			return &Error{Argv: c.Argv, Status: -1, Err: fmt.Errorf("jobserver: %w", err)}
+		}
+		defer closeAll(ends)
+		c.inherited, c.Env = ends, append(slices.Clone(c.Env), jobserverFlags)
 	}
 	machine := os.DirFS("/")
 	before := memoryKills(machine)
@@ -179,6 +192,7 @@ func command(ctx context.Context, path string, c Command) *exec.Cmd {
 	cmd.Args[0] = c.Argv[0]
 	cmd.Dir = c.Dir
 	cmd.Env = append([]string{}, c.Env...) // never nil: nil would inherit
+	cmd.ExtraFiles = c.inherited
 	output(cmd, c)
 	end := func() error { return endGroup(cmd.Process.Pid) }
 	if c.Terminal {

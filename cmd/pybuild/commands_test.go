@@ -38,7 +38,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"tidy": tidy,
 	// requests [PATH...]: exactly these were asked of the mirror since the last time, in any number of times each.
 	"requests": requests,
-	// events FILE: standard output is one JSON object a line; without progress they are what FILE says.
+	// events FILE [VERSION]: standard output is one JSON object a line; without progress, those about VERSION are what FILE says.
 	"events": events,
 	// final NAME=VALUE...: fields of the last JSON object on standard output; VALUE is JSON, or text without quotes.
 	"final": final,
@@ -308,6 +308,9 @@ func events(ts *testscript.TestScript, neg bool, args []string) {
 	plain(ts, neg, args, 1)
 	var got []string
 	for _, o := range objects(ts) {
+		if len(args) > 1 && o["version"] != args[1] {
+			continue
+		}
 		switch o["event"] {
 		case "progress":
 		case "step":

@@ -37,6 +37,7 @@ func usage(cmd *cobra.Command, format string, args ...any) error {
 // failure is how an error is told, to people and to programs.
 type failure struct {
 	Event   string         `json:"event"`
+	Version string         `json:"version,omitempty"` // of several, the one that failed
 	Status  int            `json:"status"`
 	Kind    string         `json:"kind"`
 	Message string         `json:"message"`
@@ -49,19 +50,20 @@ type failure struct {
 // fail tells the error on standard error, and as the last JSON object when there is JSON, and returns the exit status.
 func (a *app) fail(ctx context.Context, err error) int {
 	f := explain(ctx, err)
-	for i, line := range strings.Split(f.Message, "\n") {
-		if i == 0 {
-			line = "pybuild: error: " + line
-		}
-		fmt.Fprintln(a.Stderr, line)
-	}
-	for _, hint := range f.Hints {
-		fmt.Fprintln(a.Stderr, "pybuild: hint: "+hint)
-	}
+	fmt.Fprint(a.Stderr, f.text())
 	if a.json {
 		a.reporter().Object(f)
 	}
 	return f.Status
+}
+
+// text is the failure for people.
+func (f failure) text() string {
+	lines := []string{"pybuild: error: " + f.Message}
+	for _, hint := range f.Hints {
+		lines = append(lines, "pybuild: hint: "+hint)
+	}
+	return strings.Join(lines, "\n") + "\n"
 }
 
 // explain is the table from errors to exit statuses and advice. The statuses are those of the README.
@@ -103,6 +105,7 @@ func explain(ctx context.Context, err error) failure {
 		directory *install.DirectoryError
 		cells     *report.FailedError
 		unwritten *UnwrittenError
+		versions  *VersionsError
 	)
 	switch {
 	case errors.As(err, &change) && change.Undo != nil:
@@ -113,6 +116,8 @@ func explain(ctx context.Context, err error) failure {
 		if extra := withoutCancel(err); extra != "" {
 			f.Message += "\n" + extra
 		}
+	case errors.As(err, &versions):
+		set(versions.Status, "versions-failed")
 	case errors.As(err, &cells):
 		set(7, "cells-failed")
 	case errors.As(err, &unwritten):

@@ -36,6 +36,7 @@ func TestExplain(t *testing.T) {
 		hint   string // how the first one begins; "" for none
 	}{
 		{"unknown", errors.New("something"), 1, "failed", ""},
+		{"versions", errors.Join(&VersionsError{Failed: []string{"3.11.8"}, Of: 2, Status: 4}), 4, "versions-failed", ""},
 		{"usage", &UsageError{Message: "no", Hints: []string{"see"}}, 2, "usage", "see"},
 		{"version", &recipes.UnknownVersionError{Spec: "3.99", Nearest: []string{"3.9"}}, 2, "unknown-version", "known and near: 3.9"},
 		{"version like no other", &recipes.UnknownVersionError{Spec: "x"}, 2, "unknown-version", "`pybuild list --all` shows"},

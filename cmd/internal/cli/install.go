@@ -136,6 +136,9 @@ func (a *app) installCommand() *cobra.Command {
 VERSION is a release (3.13.5), a series (3.13: its newest release), "latest", a pre-release (3.15.0rc2), or a constraint in
 quotes (">=3.11,<3.13"). A "t" at the end (3.13t) asks for the free-threaded build.
 
+Several versions are built at the same time. One that fails does not stop the others; the exit status is that of the first one
+named that failed. Started by a make, in a line that begins with +, pybuild shares its jobserver, unless --jobs is given.
+
 The last line on standard output is the path of the installed interpreter. The distribution's python3 is never touched.`,
 		Example: `  pybuild 3.13.5 --prefix /usr/local
   pybuild 3.11 3.13 --prefix /opt/python/{series} --install-deps --yes`,
@@ -157,7 +160,7 @@ The last line on standard output is the path of the installed interpreter. The d
 	flags.BoolVar(&f.installNeeds, "install-deps", false, "install missing build dependencies with the distribution's package manager")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask before installing build dependencies")
 	a.addSourceFlags(cmd, &f.sourceFlags)
-	flags.IntVarP(&f.jobs, "jobs", "j", 0, "how many compilers may run at once (default: as many as the machine can take)")
+	flags.IntVarP(&f.jobs, "jobs", "j", 0, "how many compilers may run at once, all versions together (default: as many as the machine can take)")
 	flags.BoolVar(&f.force, "force", false, "build again even if it is there, and keep files that are in the way aside")
 	flags.StringSliceVar(&f.link, "link", nil, "also make these unversioned `NAMES`: python3, python, pip3, pip, ...; refused where they would shadow the distribution's")
 	flags.StringVar(&f.managed, "mark-managed", "", "give it a marker because of which its pip refuses, with the text in `TEXT-FILE`, else one of pybuild's")
@@ -220,6 +223,11 @@ func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) (err e
 		in.Reporter = t
 		defer func() { err = a.reported(t, f.report, err) }()
 	}
+	if !f.dry {
+		done := a.share(in, &o, len(releases))
+		defer func() { err = errors.Join(err, done()) }()
+	}
+	var orders []install.Order
 	for i, rel := range releases {
 		o.Prefix, o.Exact = prefixes[i], args[i] == rel.String()
 		if f.dry {
@@ -228,16 +236,27 @@ func (a *app) install(cmd *cobra.Command, args []string, f *installFlags) (err e
 			}
 			continue
 		}
-		result, err := in.Install(cmd.Context(), rel, o)
+		orders = append(orders, install.Order{Release: rel, Options: o})
+	}
+	switch len(orders) {
+	case 0:
+		return nil
+	case 1:
+		result, err := in.Install(cmd.Context(), orders[0].Release, orders[0].Options)
 		if t, ok := in.Reporter.(*timeline); ok {
-			t.end(cmd.Context(), rel, result, err)
+			t.end(cmd.Context(), orders[0].Release, result, err)
 		}
 		if err != nil {
 			return err
 		}
-		a.installed(result)
+		a.tell(result)
+		if !a.json {
+			fmt.Fprintln(a.Stdout, result.Executable)
+		}
+		return nil
+	default:
+		return a.several(cmd.Context(), in, orders)
 	}
-	return nil
 }
 
 // options checks the flags that hold for every version.
@@ -353,8 +372,8 @@ func (a *app) confirm(command []string, yes bool) bool {
 	return answer == "y" || answer == "yes"
 }
 
-// installed tells the result: an object with JSON, else the path of the interpreter.
-func (a *app) installed(r *install.Result) {
+// tell says that a Python is installed: an object with JSON, else lines for people.
+func (a *app) tell(r *install.Result) {
 	if a.json {
 		a.reporter().Object(struct {
 			Event string `json:"event"`
@@ -362,19 +381,18 @@ func (a *app) installed(r *install.Result) {
 		}{"installed", r})
 		return
 	}
-	if !a.quiet {
-		if r.Already {
-			fmt.Fprintf(a.Stderr, "Python %s is there already, nothing to do\n", r.Version)
-		} else {
-			marker := "no EXTERNALLY-MANAGED marker: pip installs into it freely"
-			if r.Marker != pep668.MarkerAbsent {
-				marker = "marked EXTERNALLY-MANAGED: pip refuses to install into it, except into virtual environments"
-			}
-			fmt.Fprintf(a.Stderr, "Python %s installed into %s in %.0f s; %s; %s\n", r.Version, r.Prefix, r.Seconds, signed(r.Signature), marker)
-			a.onPath(r)
-		}
+	if a.quiet {
+		return
 	}
-	fmt.Fprintln(a.Stdout, r.Executable)
+	if r.Already {
+		a.reporter().Print(fmt.Sprintf("Python %s is there already, nothing to do\n", r.Version))
+		return
+	}
+	marker := "no EXTERNALLY-MANAGED marker: pip installs into it freely"
+	if r.Marker != pep668.MarkerAbsent {
+		marker = "marked EXTERNALLY-MANAGED: pip refuses to install into it, except into virtual environments"
+	}
+	a.reporter().Print(fmt.Sprintf("Python %s installed into %s in %.0f s; %s; %s\n", r.Version, r.Prefix, r.Seconds, signed(r.Signature), marker) + a.onPath(r))
 }
 
 // signed says who signed the archive.
@@ -386,20 +404,21 @@ func signed(s prefix.Signature) string {
 }
 
 // onPath says what the interpreter's name now means to the shell that started pybuild, when that is not the new one.
-func (a *app) onPath(r *install.Result) {
+func (a *app) onPath(r *install.Result) (text string) {
 	name := filepath.Base(r.Executable)
 	found, _ := run.LookPath(name, a.Environ)
 	switch {
 	case found == "":
-		fmt.Fprintf(a.Stderr, "%s is not in PATH: add %s to it, or use the whole path\n", name, filepath.Dir(r.Executable))
+		text = fmt.Sprintf("%s is not in PATH: add %s to it, or use the whole path\n", name, filepath.Dir(r.Executable))
 	case filepath.Clean(found) != r.Executable:
-		fmt.Fprintf(a.Stderr, "in PATH, %s is %s: use the whole path\n", name, found)
+		text = fmt.Sprintf("in PATH, %s is %s: use the whole path\n", name, found)
 	default:
-		fmt.Fprintf(a.Stderr, "in PATH, %s is this one\n", name)
+		text = fmt.Sprintf("in PATH, %s is this one\n", name)
 	}
 	if secure := install.SecurePath(a.Root); secure != nil && !slices.Contains(secure, filepath.Dir(r.Executable)) {
-		fmt.Fprintf(a.Stderr, "sudo does not find it: its secure_path lacks %s\n", filepath.Dir(r.Executable))
+		text += fmt.Sprintf("sudo does not find it: its secure_path lacks %s\n", filepath.Dir(r.Executable))
 	}
+	return text
 }
 
 func (a *app) dryRun(ctx context.Context, in *install.Installer, rel *recipes.Selection, o install.Options) error {

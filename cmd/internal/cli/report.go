@@ -70,16 +70,23 @@ func writeReport(r *report.Report, file string) error {
 	return nil
 }
 
-// A timeline takes down the steps of one installation after the other while it hands them on.
+// A timeline takes down the steps of installations, while it hands them on.
 type timeline struct {
 	install.Reporter
 	title, distribution, profile string
 	expected                     []report.Expectation
 	cells                        []report.Cell // of the installations that have ended
 
-	mu    sync.Mutex // of what follows: steps may be told by several goroutines
+	mu     sync.Mutex        // of what follows: steps may be told by several goroutines
+	tracks map[string]*track // of the installations that go on, by version
+}
+
+// A track is what has been told of one installation.
+type track struct {
 	start time.Time
 	steps []report.Step
+	open  int // steps that have not ended
+	mixed int // steps up to here were not alone on the machine: what they took of the processors is not known
 }
 
 func newTimeline(in *install.Installer, releases []*recipes.Selection, profile string) *timeline {
@@ -87,7 +94,7 @@ func newTimeline(in *install.Installer, releases []*recipes.Selection, profile s
 	if in.Host.VersionID != "" {
 		id += "-" + in.Host.VersionID
 	}
-	t := &timeline{Reporter: in.Reporter, title: "pybuild on " + cmp.Or(in.Host.Name, id), distribution: id, profile: profile, start: time.Now()}
+	t := &timeline{Reporter: in.Reporter, title: "pybuild on " + cmp.Or(in.Host.Name, id), distribution: id, profile: profile, tracks: map[string]*track{}}
 	for _, rel := range releases {
 		t.expected = append(t.expected, report.Expectation{Distribution: id, Python: rel.String(), Profile: profile})
 	}
@@ -111,12 +118,26 @@ func (t *timeline) Step(version, step string) func(error) {
 	done := t.Reporter.Step(version, step)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	start, before, i := time.Now(), cpuTime(), len(t.steps)
-	t.steps = append(t.steps, report.Step{Name: step, Started: seconds(start.Sub(t.start)), State: report.Failed}) // unless it ends
+	own := t.tracks[version]
+	if own == nil {
+		own = &track{start: time.Now()}
+		t.tracks[version] = own
+	}
+	start, before, i := time.Now(), cpuTime(), len(own.steps)
+	own.steps = append(own.steps, report.Step{Name: step, Started: seconds(start.Sub(own.start)), State: report.Failed}) // unless it ends
+	own.open++
+	for _, other := range t.tracks {
+		if other != own && other.open > 0 {
+			own.mixed, other.mixed = len(own.steps), len(other.steps)
+		}
+	}
 	return func(err error) {
 		t.mu.Lock()
-		s := &t.steps[i]
-		s.Seconds, s.CPU = seconds(time.Since(start)), seconds(cpuTime()-before)
+		s := &own.steps[i]
+		s.Seconds = seconds(time.Since(start))
+		if own.open--; i >= own.mixed {
+			s.CPU = seconds(cpuTime() - before)
+		}
 		if err == nil {
 			s.State = report.Passed
 		}
@@ -125,18 +146,21 @@ func (t *timeline) Step(version, step string) func(error) {
 	}
 }
 
-// end takes down that the installation of a release has ended, with an error or with a result. What comes then is the next.
+// end takes down that the installation of a release has ended, with an error or with a result.
 func (t *timeline) end(ctx context.Context, rel *recipes.Selection, result *install.Result, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := report.Cell{Distribution: t.distribution, Python: rel.String(), Profile: t.profile, State: report.Passed, Seconds: seconds(time.Since(t.start)), Steps: t.steps}
+	c := report.Cell{Distribution: t.distribution, Python: rel.String(), Profile: t.profile, State: report.Passed}
+	if own := t.tracks[c.Python]; own != nil { // else it came to nothing before its first step
+		c.Seconds, c.Steps = seconds(time.Since(own.start)), own.steps
+	}
 	if err != nil {
 		failed(&c, explain(ctx, err))
 	} else {
 		installed(&c, rel, result)
 	}
 	t.cells = append(t.cells, c)
-	t.start, t.steps = time.Now(), nil
+	delete(t.tracks, c.Python)
 }
 
 // failed is what a report says of a failure: the message's first line, or what that announces, the rest, and the log that the failure names.

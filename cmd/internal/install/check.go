@@ -32,21 +32,15 @@ func (s *site) leave() {
 }
 
 // check finds everything that would stop the installation later, before anything is fetched or built: a prefix that cannot or
-// must not be changed, files in the way, a machine without room, needs that are missing. It returns the locked prefix.
-func (in *Installer) check(ctx context.Context, rel *recipes.Selection, o Options) (target *prefix.Prefix, s *site, err error) {
+// must not be changed, files in the way, a machine without room, needs that are missing. It returns the prefix, which is locked.
+func (in *Installer) check(ctx context.Context, rel *recipes.Selection, o Options, locked *prefixes) (target *lockedPrefix, s *site, err error) {
 	if err := in.protect(ctx, rel, o); err != nil {
 		return nil, nil, err
 	}
-	locked, err := in.lock(o.Prefix)
-	if err != nil {
+	if target, err = locked.lock(in, o.Prefix); err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, locked.Unlock())
-		}
-	}()
-	if err := locked.Conflicts(claim(rel, o), taking(rel, o)); err != nil {
+	if err := target.Conflicts(claim(rel, o), taking(rel, o)); err != nil {
 		return nil, nil, err
 	}
 	if s, err = in.survey(ctx, rel, o); err != nil {
@@ -55,7 +49,7 @@ func (in *Installer) check(ctx context.Context, rel *recipes.Selection, o Option
 	if dropped := in.plan(rel, o, s).Dropped; len(dropped) > 0 {
 		in.Reporter.Detail("not passed on to the build: " + strings.Join(dropped, ", "))
 	}
-	return locked, s, nil
+	return target, s, nil
 }
 
 // survey looks at the machine, and says what the user should know of it.

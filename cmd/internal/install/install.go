@@ -20,6 +20,7 @@ import (
 	"pybuild/build"
 	"pybuild/build/host"
 	"pybuild/build/prefix"
+	"pybuild/build/run"
 	"pybuild/fetch"
 	"pybuild/recipes"
 )
@@ -52,6 +53,9 @@ type Installer struct {
 	Reporter  Reporter
 	// Environ is the caller's environment, of which a build gets only the compiler and its flags.
 	Environ []string
+	// Jobserver shares out the processors, where several versions are built or a make that has one has started us; nil: a build has
+	// them to itself.
+	Jobserver *run.Jobserver
 }
 
 // Options is what the user may choose. The zero value is not useful: Prefix and Profile must be set.
@@ -116,36 +120,52 @@ type Result struct {
 // Install makes sure that the release is installed as the options say. Nothing is done when it already is. Whatever fails, the
 // prefix is left, or put back, as it was.
 func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Options) (result *Result, err error) {
+	var locked prefixes
+	defer func() { err = errors.Join(err, locked.unlock()) }()
+	i, err := in.prepare(ctx, rel, o, &locked)
+	if err != nil || i.there != nil {
+		return i.there, err
+	}
+	defer func() {
+		if err != nil {
+			i.site.leave()
+		}
+	}()
+	return in.carryOut(ctx, i)
+}
+
+// prepare does what comes before anything is fetched. It never returns nil.
+func (in *Installer) prepare(ctx context.Context, rel *recipes.Selection, o Options, locked *prefixes) (*installation, error) {
 	start := time.Now()
+	i := &installation{release: rel, options: o}
 	version := rel.String()
 
 	done := in.Reporter.Step(version, "resolve")
 	there, err := in.installed(ctx, rel, o)
 	done(err)
 	if err != nil {
-		return nil, err
+		return i, err
 	}
 	if there != nil {
-		return describe(there, true, time.Since(start)), nil
+		i.there = describe(there, true, time.Since(start))
+		return i, nil
 	}
 
 	done = in.Reporter.Step(version, "check")
-	sources, err := in.sources(rel, o)
-	var target *prefix.Prefix
-	var site *site
+	i.sources, err = in.sources(rel, o)
 	if err == nil {
-		target, site, err = in.check(ctx, rel, o)
+		i.target, i.site, err = in.check(ctx, rel, o, locked)
 	}
 	done(err)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			site.leave()
-		}
-		err = errors.Join(err, target.Unlock())
-	}()
+	i.took = time.Since(start)
+	return i, err
+}
+
+// carryOut does the rest. What it leaves to the caller is to unlock the prefix, and to leave the site after an error.
+func (in *Installer) carryOut(ctx context.Context, i *installation) (result *Result, err error) {
+	start := time.Now()
+	rel, o, sources, target, site := i.release, i.options, i.sources, i.target, i.site
+	version := rel.String()
 
 	tarball, err := in.fetch(ctx, rel, sources)
 	if err != nil {
@@ -166,7 +186,7 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 		defer func() { err = errors.Join(err, removeAll(work.dir)) }()
 	}
 
-	done = in.Reporter.Step(version, "unpack")
+	done := in.Reporter.Step(version, "unpack")
 	source, err := in.unpack(ctx, tarball, work, site.builder)
 	done(err)
 	if err != nil {
@@ -200,13 +220,15 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 	manifest.Archive = prefix.Archive{Name: tarball.Artifact.Name, SHA256: tarball.Artifact.SHA256, Size: tarball.Artifact.Size, Source: tarball.Source, Proof: proof(rel, tarball)}
 
 	done = in.Reporter.Step(version, "commit")
+	target.mu.Lock()
 	err = in.leftover(target.Commit(ctx, built.Stage, manifest, taking(rel, o)))
+	target.mu.Unlock()
 	done(err)
 	if err != nil {
 		return nil, err
 	}
 	in.label(ctx, manifest)
-	return describe(manifest, false, time.Since(start)), nil
+	return describe(manifest, false, i.took+time.Since(start)), nil
 }
 
 // leftover turns an error that only says that the clean-up after a complete change failed into a warning.
@@ -386,7 +408,7 @@ func (in *Installer) request(rel *recipes.Selection, o Options, s *site, w *work
 		Release: rel, Profile: o.Profile, Prefix: o.Prefix, Source: source, Stage: w.stage, Home: w.home, Logs: w.logs,
 		Parts: in.Catalogue.PartsOf(rel.Series.Name), With: o.With, Without: o.Without, ConfigureArgs: o.ConfigureArgs,
 		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ, Failures: in.Catalogue.Failures, Links: links(rel, o), Timeout: o.Timeout,
-		Known: filepath.Join(in.Cache.Dir, "known"), NoConfigCache: o.NoConfigCache,
+		Known: filepath.Join(in.Cache.Dir, "known"), NoConfigCache: o.NoConfigCache, Jobserver: in.Jobserver,
 	}
 	if s != nil {
 		r.HostArgs, r.HostEnv, r.Quirks = s.found.ConfigureArgs, s.found.Env, s.quirks
