@@ -74,7 +74,8 @@ func TestPlan(t *testing.T) {
 				"\nstage: rm -f /b/stage/opt/python/lib/libpython3.so", ""},
 		{"the same in an old series", "3.9.2", "release", func(r *Request) { r.With = []string{"tests"} },
 			configure + " --enable-optimizations --with-lto" + guided(link+"Programs/_testembed") + make("python3.9"), ""},
-		{"profile-guided", "3.11.2", "native", nil, configure + " --enable-optimizations --disable-test-modules" + guided("") + make("python3.11"), ""},
+		{"for this processor", "3.11.2", "native", nil, configure + " --enable-optimizations --with-lto --disable-test-modules" +
+			guided(strings.Replace(link, "-g0", "-g0 -march=native", 1)+"Programs/_freeze_module Programs/_testembed") + make("python3.11"), ""},
 		{"profile-guided, without the linker by the user's argument", "3.11.2", "release", func(r *Request) { r.ConfigureArgs = unlinked },
 			configure + " --enable-optimizations --with-lto --disable-test-modules --without-lto" + guided("") + make("python3.11"), ""},
 		{"profile-guided by the user's own argument", "3.11.2", "quick", func(r *Request) { r.ConfigureArgs = []string{"--enable-optimizations"} },
