@@ -174,6 +174,7 @@ func (m *making) configure(ctx context.Context, s Step) (others []ModuleFailure,
 		if err := m.tell(a.site()); err != nil {
 			return nil, fmt.Errorf("telling configure what is known: %w", err)
 		}
+		m.told = true
 		if others, err = m.run(ctx, s); err == nil || ctx.Err() != nil {
 			m.given = key
 			return others, err
@@ -181,6 +182,7 @@ func (m *making) configure(ctx context.Context, s Step) (others []ModuleFailure,
 		if err := m.again(key, s); err != nil {
 			return nil, fmt.Errorf("configuring again: %w", err)
 		}
+		m.told = false
 		m.note("configure failed with what it had found out before, and was run again without")
 	}
 	if others, err = m.run(ctx, s); err != nil || key == "" {

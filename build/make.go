@@ -45,6 +45,8 @@ type Result struct {
 	Others []ModuleFailure
 	// Notes are what was done otherwise than planned.
 	Notes []string
+	// Counts are how much the steps had to do, by [Progress].Step and in its units, of those that went through.
+	Counts map[string]int64
 }
 
 // Make runs the plan. step is told when a step starts, and gets back what is to be called when it has ended. A failing command is
@@ -54,7 +56,7 @@ func Make(ctx context.Context, p *Plan, step func(name string) (done func(error)
 	if err := p.prepare(); err != nil {
 		return nil, fmt.Errorf("preparing the build: %w", err)
 	}
-	m := &making{Plan: p, step: step, result: &Result{Stage: p.Stage}}
+	m := &making{Plan: p, step: step, result: &Result{Stage: p.Stage, Counts: map[string]int64{}}}
 	var guided []Step
 	for _, s := range p.Steps {
 		var err error
@@ -84,6 +86,7 @@ type making struct {
 	given  string // the key of what configure was told, empty for nothing
 	// failing says that some of the training failed.
 	failing bool
+	told    bool // that configure was told what is known
 }
 
 func (m *making) note(text string) { m.result.Notes = append(m.result.Notes, text) }
@@ -141,36 +144,62 @@ func (p *Plan) prepare() error {
 	return nil
 }
 
+// counter counts what a step does.
+func (m *making) counter(s Step) *counter {
+	step := cmp.Or(s.Log, s.Name)
+	if s.Name == "configure" && m.told {
+		step = KnownAnswers
+	}
+	return newCounter(s, step, m.Expected[step], m.Progress)
+}
+
 // log is where the output of a step goes; configLog is where configure's own account is kept, which lies in the source tree.
 func (p *Plan) log(s Step) string { return filepath.Join(p.Logs, cmp.Or(s.Log, s.Name)+".log") }
 func (p *Plan) configLog() string { return filepath.Join(p.Logs, "config.log") }
 
 // run runs a step, and returns what judge has to say of it.
-func (p *Plan) run(ctx context.Context, s Step) (others []ModuleFailure, err error) {
-	log, err := os.OpenFile(p.log(s), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
+func (m *making) run(ctx context.Context, s Step) (others []ModuleFailure, err error) {
+	p := m.Plan
+	count := m.counter(s)
+	log, err := newLog(p.log(s), count)
 	if err != nil {
 		return nil, fmt.Errorf("keeping a log of %s: %w", s.Name, err)
 	}
-	defer func() { err = errors.Join(err, log.Close()) }()
+	defer func() { err = errors.Join(err, log.close()) }()
+	count.say()
 	var failed *StepError
 	for _, argv := range s.Commands {
-		command := run.Command{Argv: argv, Dir: p.Dir, Env: slices.Concat(p.Env, s.Env), Log: log, Timeout: p.Timeout, Confine: p.Confine}
+		command := run.Command{Argv: argv, Dir: p.Dir, Env: slices.Concat(p.Env, s.Env), Timeout: p.Timeout, Confine: p.Confine}
+		if s.Name == "compile" && m.Expected[count.said.Step] == 0 {
+			count.expect(p.foresee(ctx, s, argv))
+		}
 		done, err := p.turn(ctx, &command)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := fmt.Fprintf(log, "$ %s\n", run.Quote(command.Argv)); err != nil {
+		if err := log.line("$ " + run.Quote(command.Argv)); err != nil {
 			return nil, errors.Join(fmt.Errorf("keeping a log of %s: %w", s.Name, err), done())
 		}
-		if err := errors.Join(run.Run(ctx, command), done()); err != nil {
-			if ctx.Err() != nil {
-				return nil, err
-			}
+		err, unkept := log.command(func(output *os.File) error {
+			command.Log = output
+			return run.Run(ctx, command)
+		})
+		err = errors.Join(err, done())
+		if ctx.Err() != nil {
+			return nil, cmp.Or(err, context.Cause(ctx))
+		}
+		if unkept != nil {
+			return nil, errors.Join(fmt.Errorf("keeping a log of %s: %w", s.Name, unkept), err)
+		}
+		if err != nil {
 			failed = &StepError{Step: s.Name, Log: p.log(s), Err: err}
-			failed.First, failed.Tail = excerpt(log)
-			failed.Known = known(log, p.failures)
+			failed.First, failed.Tail = excerpt(log.file)
+			failed.Known = known(log.file, p.failures)
 			break
 		}
+	}
+	if failed == nil && count.done > 0 {
+		m.result.Counts[count.said.Step] = count.done
 	}
 	if s.Name == "configure" {
 		if err := p.keepConfigLog(); err != nil {
@@ -235,7 +264,7 @@ func excerpt(log io.ReadSeeker) (first string, tail []string) {
 	}
 	made := ""
 	// A log that cannot be read to its end is shown as far as it goes: why the step failed matters more.
-	_ = eachLine(log, func(line string) {
+	_ = eachLogLine(log, func(line string) {
 		line = strings.TrimRight(line, " \r")
 		if tail = append(tail, line); len(tail) > tailLines {
 			tail = tail[1:]
@@ -269,7 +298,7 @@ func known(log io.ReadSeeker, failures []*recipes.Failure) (found *recipes.Failu
 	if err != nil {
 		return nil
 	}
-	_ = eachLine(log, func(line string) {
+	_ = eachLogLine(log, func(line string) {
 		if i := slices.IndexFunc(failures, func(f *recipes.Failure) bool { return f.Match(line) }); i >= 0 {
 			found, failures = failures[i], failures[:i] // only what is more telling can still take its place
 		}

@@ -105,6 +105,10 @@ type Plan struct {
 	Confine *run.Confinement
 	// Jobserver shares out the processors, nil: nobody does. With one, the number of processes in a command is the most that it gets.
 	Jobserver *run.Jobserver
+	// Progress is told how far the steps are, perhaps by another goroutine; nil: nobody asks. Expected is how much they had to do in
+	// an earlier build that was like this one, [Result].Counts; what is not there is asked of make, where make can say it.
+	Progress func(Progress)
+	Expected map[string]int64
 
 	jobs     int    // how many processes a command may use that is told
 	known    string // where configure's answers are kept; empty: nowhere

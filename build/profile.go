@@ -219,7 +219,7 @@ var misfit = regexp.MustCompile(`\[-W(error=)?coverage-mismatch\]|profile data m
 func (p *Plan) fits(s Step) (bool, error) {
 	fits := true
 	err := read(p.log(s), func(r io.Reader) error {
-		return eachLine(r, func(line string) { fits = fits && !misfit.MatchString(line) })
+		return eachLogLine(r, func(line string) { fits = fits && !misfit.MatchString(line) })
 	})
 	return fits, err
 }

@@ -114,7 +114,7 @@ var testResult = regexp.MustCompile(`^\S+ (?:load avg: \S+ )?\[ *\d+/\d+(?:/\d+)
 
 // failedTests are the files of tests that regrtest says did not go well, in its order.
 func failedTests(log io.Reader) (tests []string, err error) {
-	err = eachLine(log, func(line string) {
+	err = eachLogLine(log, func(line string) {
 		if m := testResult.FindStringSubmatch(line); m != nil && !slices.Contains(tests, m[1]) {
 			tests = append(tests, m[1])
 		}

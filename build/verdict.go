@@ -104,7 +104,7 @@ var extensionName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 func LogVerdict(log io.Reader) (Verdict, error) {
 	var v Verdict
 	var section *[]string
-	err := eachLine(log, func(line string) {
+	err := eachLogLine(log, func(line string) {
 		switch line {
 		case "The necessary bits to build these optional modules were not found:":
 			section = &v.Missing
@@ -204,7 +204,7 @@ func (p *Plan) compiled(log string, failed bool) (v Verdict, err error) {
 	})
 	if err == nil && failed {
 		err = read(log, func(r io.Reader) error {
-			return eachLine(r, func(line string) {
+			return eachLogLine(r, func(line string) {
 				if m := makeGaveUp.FindStringSubmatch(line); m != nil {
 					v.Failed = append(v.Failed, p.owners(m[1])...)
 				}
@@ -280,7 +280,7 @@ func (p *Plan) explain(log string, modules []ModuleFailure) error {
 	}
 	ranks := make([]int, len(modules))
 	return read(log, func(r io.Reader) error {
-		return eachLine(r, func(line string) {
+		return eachLogLine(r, func(line string) {
 			for i, m := range modules {
 				if rank := p.rank(line, m.Extension); rank > ranks[i] {
 					ranks[i], modules[i].Reason = rank, strings.TrimSpace(line)

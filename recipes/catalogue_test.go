@@ -168,6 +168,7 @@ configure_args = ["--enable-optimizations"]
 cflags = ["-g0"]
 disk = 700
 memory = 500
+seconds = { unpack = 2.5 }
 `
 	smallKeys     = "openpgp = [\"A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0\"]\n"
 	smallIdentity = "sigstore = { identity = \"a@example.org\", issuer = \"https://accounts.example\" }\n"
@@ -385,6 +386,8 @@ func TestLoadRefuses(t *testing.T) {
 
 		{"disk", prof, `disk = 700`, ``, `disk = 1`, `recipe profiles.toml: profile release: disk: 0 is not a number of MiB`},
 		{"memory", prof, `memory = 500`, `memory = -1`, `memory = 1`, `recipe profiles.toml: profile release: memory: -1 is not a number of MiB`},
+		{"seconds", prof, `unpack = 2.5`, `unpack = 0`, `configure = 1e5`, `recipe profiles.toml: profile release: seconds: 0 is not how long unpack takes`},
+		{"endless seconds", prof, `2.5`, `inf`, `3`, `recipe profiles.toml: profile release: seconds: +Inf is not how long unpack takes`},
 		{"profiles", prof, smallProfiles, "", smallProfiles + "\n", `recipe profiles.toml: no profile`},
 		{"profile twice", prof, smallProfiles, smallProfiles + smallProfiles, smallProfiles, `recipe profiles.toml: profile release: "release" is there twice`},
 		{"flag", prof, `"-g0"`, `"-g0 -O3"`, `"-O3"`, `recipe profiles.toml: profile release: cflags: "-g0 -O3" is not one word`},

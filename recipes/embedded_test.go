@@ -21,6 +21,20 @@ var neverRecorded = map[string]string{
 	"3.15.1":  "nobody who records digests had it when 3.15.2 was in a distribution's index already",
 }
 
+// Every profile says how long each step takes that it has, and no other.
+func TestEmbeddedSeconds(t *testing.T) {
+	for _, p := range loadEmbedded(t).Profiles {
+		want := []string{"commit", "compile", "configure", "configure-known", "inspect", "stage", "unpack"}
+		if slices.Contains(p.ConfigureArgs, "--enable-optimizations") {
+			want = append(want, "instrument", "train")
+		}
+		slices.Sort(want)
+		if got := slices.Sorted(maps.Keys(p.Seconds)); !slices.Equal(got, want) {
+			t.Errorf("%s: seconds of %q, want %q", p.Name, got, want)
+		}
+	}
+}
+
 // TestEmbeddedReleases holds every release and archive of the embedded data to the rules, whether or not Load enforces them.
 func TestEmbeddedReleases(t *testing.T) {
 	c := loadEmbedded(t)

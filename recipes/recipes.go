@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -56,6 +57,9 @@ type Profile struct {
 	CFlags        []string `toml:"cflags"` // appended to those of CPython's own choice, for CPython alone
 	Disk          int      `toml:"disk"`   // MiB that the directory of a build takes at its peak
 	Memory        int      `toml:"memory"` // MiB that the largest process of a build takes
+	// Seconds are how long the steps of an installation take on a machine of two processors, by name. They are where an estimate
+	// begins; each machine learns its own.
+	Seconds map[string]float64 `toml:"seconds"`
 }
 
 // A FileError says which recipe is wrong, and how.
@@ -143,6 +147,7 @@ func (c *Catalogue) loadProfiles(fsys fs.FS) error {
 			checkWords("cflags", p.CFlags),
 			checkSize("disk", p.Disk),
 			checkSize("memory", p.Memory),
+			checkSeconds(p.Seconds),
 		); err != nil {
 			return &FileError{file, entry("profile", p.Name), err}
 		}
@@ -216,6 +221,16 @@ func checkUnseen(seen map[string]bool, s string) error {
 func checkText(key, s string) error {
 	if strings.TrimSpace(s) == "" {
 		return fmt.Errorf("no %s", key)
+	}
+	return nil
+}
+
+// checkSeconds refuses what is no duration. A step without one is not expected to take any time.
+func checkSeconds(seconds map[string]float64) error {
+	for _, step := range slices.Sorted(maps.Keys(seconds)) {
+		if s := seconds[step]; !(s > 0 && s < 1e6) {
+			return fmt.Errorf("seconds: %v is not how long %s takes", s, step)
+		}
 	}
 	return nil
 }

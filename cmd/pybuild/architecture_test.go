@@ -32,7 +32,7 @@ var architecture = []struct {
 	{"build/unpack", nil, []string{"net", "net/http", "os/exec"}},
 	{"build/run", nil, []string{"net", "net/http"}},
 	{"build/prefix", nil, []string{"net", "net/http", "os/exec"}},
-	{"cmd/internal/ui", nil, []string{"net", "net/http", "os/exec"}},
+	{"cmd/internal/ui", []string{"cmd/internal/install"}, []string{"net", "net/http", "os/exec"}},
 	{"cmd/internal/report", nil, []string{"net", "net/http", "os", "os/exec"}},
 	{"cmd/internal/install", []string{"build", "build/host", "build/prefix", "build/run", "build/unpack", "fetch", "fetch/apt", "recipes", "verify", "verify/openpgp", "verify/pep668", "verify/python", "verify/sigstore"}, []string{"net", "os/exec"}},
 	{"cmd/internal/cli", []string{"build", "build/host", "build/prefix", "build/run", "build/unpack", "cmd/internal/install", "cmd/internal/report", "cmd/internal/ui", "fetch", "recipes", "verify/pep668"}, []string{"net", "os/exec"}},

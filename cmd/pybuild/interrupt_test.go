@@ -116,7 +116,7 @@ func (r *recorder) Step(_, step string) func(error) {
 	}
 }
 
-func (r *recorder) Progress(int64, int64) {}
-func (r *recorder) Warn(string)           {}
-func (r *recorder) Note(string)           {}
-func (r *recorder) Detail(string)         {}
+func (r *recorder) Progress(install.Progress) {}
+func (r *recorder) Warn(string)               {}
+func (r *recorder) Note(string)               {}
+func (r *recorder) Detail(string)             {}

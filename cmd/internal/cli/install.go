@@ -366,6 +366,7 @@ func (a *app) confirm(command []string, yes bool) bool {
 	if yes {
 		return true
 	}
+	defer a.reporter().Alone()()
 	fmt.Fprintf(a.Stderr, "pybuild: build needs are missing. Run %s? [y/N] ", run.Quote(install.Privileged(command)))
 	line, _ := bufio.NewReader(a.Stdin).ReadString('\n')
 	answer := strings.ToLower(strings.TrimSpace(line))

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"pybuild/build"
 	"pybuild/build/prefix"
 	"pybuild/cmd/internal/install"
 	"pybuild/cmd/internal/report"
@@ -193,7 +194,7 @@ func installed(c *report.Cell, rel *recipes.Selection, result *install.Result) {
 	}
 }
 
-// tail is the end of a log, or why there is none.
+// tail is the end of a log, without the times of its lines, or why there is none.
 func tail(path string) string {
 	text, err := func() (text []byte, err error) {
 		f, err := os.Open(path)
@@ -205,8 +206,14 @@ func tail(path string) string {
 		if err != nil {
 			return nil, err
 		}
-		// One byte more than is kept, so that a cut is seen and comes to the beginning of a line.
-		return io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-report.MaxLog-1), report.MaxLog+1))
+		// Of the shortest lines most is time.
+		const most = 10 * (report.MaxLog + 1)
+		if text, err = io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-most), most)); err == nil {
+			// One byte more than is kept, so that a cut is seen and comes to the beginning of a line.
+			text = build.Untimed(text)
+			text = text[max(0, len(text)-report.MaxLog-1):]
+		}
+		return text, err
 	}()
 	if err != nil {
 		return err.Error()

@@ -29,8 +29,8 @@ import (
 type Reporter interface {
 	// Step says that a step of the installation of version begins. The result is called once, when the step has ended.
 	Step(version, step string) (done func(error))
-	// Progress says how much of the current step is done, in bytes; total is 0 when it is not known.
-	Progress(done, total int64)
+	// Progress says how far the installation of a version is.
+	Progress(Progress)
 	// Warn is for what the user should know although the installation goes on.
 	Warn(text string)
 	// Note is for what pybuild does or decides that the user may not expect.
@@ -122,6 +122,8 @@ type Result struct {
 func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Options) (result *Result, err error) {
 	var locked prefixes
 	defer func() { err = errors.Join(err, locked.unlock()) }()
+	in, track := in.track(rel, o)
+	defer track.stop()
 	i, err := in.prepare(ctx, rel, o, &locked)
 	if err != nil || i.there != nil {
 		return i.there, err
@@ -131,7 +133,7 @@ func (in *Installer) Install(ctx context.Context, rel *recipes.Selection, o Opti
 			i.site.leave()
 		}
 	}()
-	return in.carryOut(ctx, i)
+	return in.carryOut(ctx, i, track)
 }
 
 // prepare does what comes before anything is fetched. It never returns nil.
@@ -162,8 +164,9 @@ func (in *Installer) prepare(ctx context.Context, rel *recipes.Selection, o Opti
 }
 
 // carryOut does the rest. What it leaves to the caller is to unlock the prefix, and to leave the site after an error.
-func (in *Installer) carryOut(ctx context.Context, i *installation) (result *Result, err error) {
+func (in *Installer) carryOut(ctx context.Context, i *installation, track *tracker) (result *Result, err error) {
 	start := time.Now()
+	track.goOn(i.took)
 	rel, o, sources, target, site := i.release, i.options, i.sources, i.target, i.site
 	version := rel.String()
 
@@ -187,7 +190,7 @@ func (in *Installer) carryOut(ctx context.Context, i *installation) (result *Res
 	}
 
 	done := in.Reporter.Step(version, "unpack")
-	source, err := in.unpack(ctx, tarball, work, site.builder)
+	source, err := in.unpack(ctx, tarball, work, site.builder, in.bytes(version, "unpack"))
 	done(err)
 	if err != nil {
 		return nil, err
@@ -198,6 +201,7 @@ func (in *Installer) carryOut(ctx context.Context, i *installation) (result *Res
 		return nil, err
 	}
 	plan := build.NewPlan(request)
+	plan.Progress, plan.Expected = track.build, track.times.Counts
 	built, err := build.Make(ctx, plan, func(step string) func(error) { return in.Reporter.Step(version, step) })
 	if err != nil {
 		return nil, err
@@ -228,6 +232,9 @@ func (in *Installer) carryOut(ctx context.Context, i *installation) (result *Res
 		return nil, err
 	}
 	in.label(ctx, manifest)
+	if in.Jobserver == nil { // else it took as long as others let it
+		track.remember(built.Counts)
+	}
 	return describe(manifest, false, i.took+time.Since(start)), nil
 }
 

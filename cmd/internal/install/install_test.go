@@ -23,7 +23,7 @@ import (
 type silent struct{ warnings []string }
 
 func (s *silent) Step(string, string) func(error) { return func(error) {} }
-func (s *silent) Progress(int64, int64)           {}
+func (s *silent) Progress(Progress)               {}
 func (s *silent) Warn(text string)                { s.warnings = append(s.warnings, text) }
 func (s *silent) Note(string)                     {}
 func (s *silent) Detail(string)                   {}

@@ -27,16 +27,17 @@ func (in *Installer) InstallAll(ctx context.Context, orders []Order, ended func(
 	var locked prefixes
 	defer func() { err = errors.Join(err, locked.unlock()) }()
 
-	installers, ready := make([]*Installer, len(orders)), make([]*installation, len(orders))
+	installers, tracks, ready := make([]*Installer, len(orders)), make([]*tracker, len(orders)), make([]*installation, len(orders))
 	for n, o := range orders {
 		each := *in
 		each.Reporter = named{in.Reporter, o.Release.String()}
-		installers[n] = &each
+		installers[n], tracks[n] = each.track(o.Release, o.Options)
+		defer tracks[n].stop()
 		if ctx.Err() != nil {
 			ended(n, nil, context.Cause(ctx))
 			continue
 		}
-		i, err := each.prepare(ctx, o.Release, o.Options, &locked)
+		i, err := installers[n].prepare(ctx, o.Release, o.Options, &locked)
 		if err != nil || i.there != nil {
 			ended(n, i.there, err)
 			continue
@@ -62,7 +63,7 @@ func (in *Installer) InstallAll(ctx context.Context, orders []Order, ended func(
 			var err error
 			select {
 			case turns <- struct{}{}:
-				result, err = installers[n].carryOut(ctx, i)
+				result, err = installers[n].carryOut(ctx, i, tracks[n])
 				<-turns
 			case <-ctx.Done():
 				err = context.Cause(ctx)

@@ -168,7 +168,7 @@ func (in *Installer) fetch(ctx context.Context, rel *recipes.Selection, sources 
 			done(err)
 			return err
 		},
-		Progress: in.Reporter.Progress,
+		Progress: in.bytes(version, "fetch"),
 		Skipped:  func(a fetch.Attempt) { in.Reporter.Warn(fmt.Sprintf("skipped %s: %v", a.URL, a.Err)) },
 	})
 	if nowhere, ok := errors.AsType[*fetch.SourcesError](err); ok && !nowhere.Refused() {

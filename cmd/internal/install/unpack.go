@@ -21,16 +21,16 @@ const UnpackCommand = "unpack-archive"
 
 // unpack unpacks the archive into the workspace and returns the source tree. Where somebody else builds, the program runs itself as
 // that user: an archive is a stranger's, however well it is signed.
-func (in *Installer) unpack(ctx context.Context, tarball *fetch.File, w *workspace, b *builder) (source string, err error) {
+func (in *Installer) unpack(ctx context.Context, tarball *fetch.File, w *workspace, b *builder, progress func(done, total int64)) (source string, err error) {
 	if b == nil {
-		return unpackFile(ctx, tarball.Path, w.source, in.Reporter.Progress)
+		return unpackFile(ctx, tarball.Path, w.source, progress)
 	}
 	// Neither the cache nor the program need be where the builder can see them.
 	archive, program := filepath.Join(w.dir, tarball.Artifact.Name), filepath.Join(w.dir, "pybuild")
 	if err := errors.Join(copyFile(archive, tarball.Path, 0o644), copyFile(program, "/proc/self/exe", 0o755)); err != nil {
 		return "", &DirectoryError{Purpose: "build", Dir: w.dir, Err: err}
 	}
-	listener := &unpacking{progress: in.Reporter.Progress}
+	listener := &unpacking{progress: progress}
 	err = run.Run(ctx, run.Command{
 		Argv: []string{program, UnpackCommand, archive, w.source}, Dir: w.source, Env: []string{"HOME=" + w.home, "TMPDIR=" + w.home},
 		Stdout: listener, Log: &listener.log, Confine: b.confine([]string{w.source, w.home}, w.dir),

@@ -1,5 +1,6 @@
 // Package ui shows people and programs what an installation does: a bar on a terminal, plain lines elsewhere, JSON for programs.
-// It is told facts and draws them; it must not decide anything, and standard output stays free for the answer.
+// It is told facts and draws them; it must not decide anything, and standard output stays free for the answer. There are no colours,
+// so NO_COLOR has nothing to change.
 package ui
 
 import (
@@ -7,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"pybuild/cmd/internal/install"
 )
 
 // Options say how to show what happens.
@@ -29,18 +32,18 @@ type Options struct {
 // Modes are the values that Options.Progress may have.
 var Modes = []string{"auto", "bar", "plain", "none"}
 
-// UI implements install.Reporter.
+// UI implements install.Reporter, for several installations at the same time.
 type UI struct {
 	options Options
+	width   func() int // of the terminal, in columns
 
-	mu      sync.Mutex
-	bar     *progressbar.ProgressBar // of the running step, when bars are drawn
-	total   int64                    // what the bar was made for
-	stop    chan struct{}            // ends the bar's clock
-	version string
-	step    string
-	started time.Time
-	told    time.Time // when the last progress event was written
+	mu       sync.Mutex
+	versions map[string]*version // all that ever began a step
+	active   []*version          // those of which one runs, in the order in which they began
+	last     string              // the version that began a step last
+	drawn    bool                // a line is on the screen that is to be wiped out
+	turn     int                 // of the spinner
+	clock    chan struct{}       // closed, it ends the clock that draws; nil when none runs
 }
 
 // New returns a UI with Progress resolved: never auto.
@@ -58,7 +61,7 @@ func New(o Options) *UI {
 	if o.Quiet {
 		o.Progress = "none"
 	}
-	return &UI{options: o}
+	return &UI{options: o, width: func() int { return width(o.Out) }, versions: map[string]*version{}}
 }
 
 // IsTerminal says whether f is a terminal.
@@ -68,55 +71,74 @@ func IsTerminal(f any) bool {
 }
 
 // Step says that a step begins.
-func (u *UI) Step(version, step string) func(error) {
+func (u *UI) Step(name, step string) func(error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.clear()
-	outer, outerStarted := u.step, u.started
-	u.version, u.step, u.started = version, step, time.Now()
-	u.event(map[string]any{"event": "step", "version": version, "step": step, "state": "start"})
+	v := u.versions[name]
+	if v == nil {
+		v = &version{name: name, progress: unknown}
+		u.versions[name] = v
+	}
+	if len(v.steps) == 0 {
+		u.active = append(u.active, v)
+	}
+	s := &running{name: step, started: time.Now()}
+	v.steps, v.told, u.last = append(v.steps, s), s.started, name
+	v.count("", 0, 0)
+	u.event(map[string]any{"event": "step", "version": name, "step": step, "state": "start"})
 	switch u.options.Progress {
 	case "plain":
-		fmt.Fprintf(u.options.Out, "%s %s\n", version, step)
+		fmt.Fprintf(u.options.Out, "%s %s\n", name, step)
 	case "bar":
-		u.draw(-1)
+		u.draw()
+		u.startClock()
 	}
-	started := u.started
 	return func(err error) {
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		u.clear()
-		u.step, u.started = outer, outerStarted
-		took, state := time.Since(started), "done"
+		u.wipe()
+		i := slices.Index(v.steps, s)
+		v.steps = slices.Delete(v.steps, i, i+1)
+		v.count("", 0, 0)
+		if len(v.steps) == 0 {
+			u.active = slices.DeleteFunc(u.active, func(other *version) bool { return other == v })
+		}
+		took, state := time.Since(s.started), "done"
 		if err != nil {
 			state = "failed"
 		}
-		u.event(map[string]any{"event": "step", "version": version, "step": step, "state": state, "seconds": float64(took.Milliseconds()) / 1000})
+		u.event(map[string]any{"event": "step", "version": name, "step": step, "state": state, "seconds": float64(took.Milliseconds()) / 1000})
 		if u.options.Progress == "plain" || u.options.Progress == "bar" {
-			fmt.Fprintf(u.options.Out, "%s %s %s in %.1f s\n", version, step, state, took.Seconds())
+			fmt.Fprintf(u.options.Out, "%s %s %s in %.1f s\n", name, step, state, took.Seconds())
+		}
+		if len(u.active) == 0 {
+			u.stopClock()
+		} else {
+			u.draw()
 		}
 	}
 }
 
-// Progress says how many bytes of the current step are done; total is 0 when it is not known.
-func (u *UI) Progress(done, total int64) {
+// Progress says how far the installation of a version is. What comes when no step of it runs is not shown.
+func (u *UI) Progress(p install.Progress) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if time.Since(u.told) >= time.Second {
-		u.told = time.Now()
-		u.event(map[string]any{"event": "progress", "version": u.version, "step": u.step, "done": done, "total": total})
-	}
-	if u.options.Progress != "bar" {
+	v := u.versions[p.Version]
+	if v == nil || len(v.steps) == 0 {
 		return
 	}
-	if total == 0 {
-		total = -1
+	v.progress = p
+	now := time.Now()
+	if u.options.JSON != nil && now.Sub(v.written) >= time.Second {
+		v.written = now
+		u.event(event(p))
 	}
-	if u.bar == nil || u.total != total {
-		u.clear()
-		u.draw(total)
+	if u.options.Progress == "plain" && now.Sub(v.told) >= plainEvery {
+		v.told = now
+		if state := v.state(); state != "" {
+			fmt.Fprintf(u.options.Out, "%s %s %s\n", v.name, v.step(), state)
+		}
 	}
-	_ = u.bar.Set64(done)
 }
 
 // Warn tells the user something that does not stop the installation.
@@ -132,12 +154,37 @@ func (u *UI) say(event, line, text string, show bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if event != "detail" {
-		u.event(map[string]any{"event": event, "version": u.version, "message": text})
+		about := map[string]any{"event": event, "message": text}
+		if len(u.active) <= 1 { // else nobody knows which
+			about["version"] = u.last
+			if len(u.active) == 1 {
+				about["version"] = u.active[0].name
+			}
+		}
+		u.event(about)
 	}
 	if show {
-		u.clear()
+		u.wipe()
 		fmt.Fprintln(u.options.Out, line)
+		u.draw()
 	}
+}
+
+// Alone lets the caller write to Out, or ask something there: until it calls the result, nothing else is shown, and whoever has
+// something to tell waits.
+func (u *UI) Alone() (done func()) {
+	u.mu.Lock()
+	u.wipe()
+	return u.mu.Unlock
+}
+
+// Print writes lines of the caller's where people look, between those of the steps.
+func (u *UI) Print(text string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.wipe()
+	fmt.Fprint(u.options.Out, text)
+	u.draw()
 }
 
 // Object writes one JSON object, when there is JSON at all.
@@ -153,55 +200,5 @@ func (u *UI) event(v any) {
 	}
 	if text, err := json.Marshal(v); err == nil {
 		fmt.Fprintf(u.options.JSON, "%s\n", text)
-	}
-}
-
-// draw starts a bar for the current step: of bytes, or with total -1 a spinner with the time.
-func (u *UI) draw(total int64) {
-	u.total = total
-	u.bar = progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(u.options.Out),
-		progressbar.OptionSetDescription(u.version+" "+u.step),
-		progressbar.OptionShowBytes(total > 0),
-		progressbar.OptionSetWidth(30),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSpinnerType(14),
-		progressbar.OptionSetElapsedTime(true),
-		progressbar.OptionSetSpinnerChangeInterval(0), // our clock turns it
-		progressbar.OptionUseANSICodes(true),          // wiping out with spaces misses some of the line
-		progressbar.OptionSetRenderBlankState(true),
-	)
-	if total < 0 {
-		u.stop = make(chan struct{})
-		go u.tick(u.bar, u.stop)
-	}
-}
-
-// tick redraws a spinner while nothing else happens, until stop is closed.
-func (u *UI) tick(bar *progressbar.ProgressBar, stop chan struct{}) {
-	clock := time.NewTicker(200 * time.Millisecond)
-	defer clock.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-clock.C:
-			u.mu.Lock()
-			if u.bar == bar {
-				_ = bar.Add(1)
-			}
-			u.mu.Unlock()
-		}
-	}
-}
-
-func (u *UI) clear() {
-	if u.bar != nil {
-		_ = u.bar.Clear()
-		u.bar = nil
-	}
-	if u.stop != nil {
-		close(u.stop)
-		u.stop = nil
 	}
 }
