@@ -52,8 +52,12 @@ func commands(p *Plan) string {
 func TestPlan(t *testing.T) {
 	const configure = "configure: ./configure --prefix=/opt/python --enable-option-checking=fatal --with-ensurepip=install"
 	make := func(python string) string {
+		static := "" // which old series install in any case
+		if python == "python3.9" {
+			static = "\nstage: find /b/stage/opt/python -name libpython*.a -delete"
+		}
 		return "\ncompile: make -j2\nstage: make altinstall DESTDIR=/b/stage ENSUREPIP=no PYTHON_FOR_BUILD=sh /b/home/installing.sh\n" +
-			"stage: /b/stage/opt/python/bin/" + python + " -I -B -W ignore /b/home/complete.py /opt/python/bin/" + python + " /b/stage -j2"
+			"stage: /b/stage/opt/python/bin/" + python + " -I -B -W ignore /b/home/complete.py /opt/python/bin/" + python + " /b/stage -j2" + static
 	}
 	guided := func(before string) string {
 		return "\ncompile: make profile-gen-stamp -j2\ntrain: ./python -m test --pgo --timeout=600 -j2\ncompile: make clean-retain-profile\ncompile: touch profile-run-stamp" + before
@@ -66,45 +70,47 @@ func TestPlan(t *testing.T) {
 		want                string
 		disabled            string // prefix of the list
 	}{
-		{"quick", "3.13.5", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules" + make("python3.13"), ""},
+		{"quick", "3.13.5", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules --without-static-libpython" + make("python3.13"), ""},
 		{"profile-guided and optimised by the linker", "3.13.5", "release", nil,
-			configure + " --with-system-libmpdec=no --enable-optimizations --with-lto --disable-test-modules" + guided(link+"Programs/_freeze_module Programs/_testembed") + make("python3.13"), ""},
+			configure + " --with-system-libmpdec=no --enable-optimizations --with-lto --disable-test-modules --without-static-libpython" + guided(link+"Programs/_freeze_module Programs/_testembed") + make("python3.13"), ""},
 		{"the same with libpython", "3.13.5", "release", func(r *Request) { r.With = []string{"shared"} },
-			configure + " --with-system-libmpdec=no --enable-optimizations --with-lto --disable-test-modules --enable-shared" + guided(link+"Programs/_freeze_module") + make("python3.13") +
+			configure + " --with-system-libmpdec=no --enable-optimizations --with-lto --disable-test-modules --without-static-libpython --enable-shared" + guided(link+"Programs/_freeze_module") + make("python3.13") +
 				"\nstage: rm -f /b/stage/opt/python/lib/libpython3.so", ""},
 		{"the same in an old series", "3.9.2", "release", func(r *Request) { r.With = []string{"tests"} },
 			configure + " --enable-optimizations --with-lto" + guided(link+"Programs/_testembed") + make("python3.9"), ""},
-		{"for this processor", "3.11.2", "native", nil, configure + " --enable-optimizations --with-lto --disable-test-modules" +
+		{"for this processor", "3.11.2", "native", nil, configure + " --enable-optimizations --with-lto --disable-test-modules --without-static-libpython" +
 			guided(strings.Replace(link, "-g0", "-g0 -march=native", 1)+"Programs/_freeze_module Programs/_testembed") + make("python3.11"), ""},
 		{"profile-guided, without the linker by the user's argument", "3.11.2", "release", func(r *Request) { r.ConfigureArgs = unlinked },
-			configure + " --enable-optimizations --with-lto --disable-test-modules --without-lto" + guided("") + make("python3.11"), ""},
+			configure + " --enable-optimizations --with-lto --disable-test-modules --without-static-libpython --without-lto" + guided("") + make("python3.11"), ""},
 		{"profile-guided by the user's own argument", "3.11.2", "quick", func(r *Request) { r.ConfigureArgs = []string{"--enable-optimizations"} },
-			configure + " --disable-test-modules --enable-optimizations" + guided("") + make("python3.11"), ""},
+			configure + " --disable-test-modules --without-static-libpython --enable-optimizations" + guided("") + make("python3.11"), ""},
 		{"neither, by the user's argument", "3.11.2", "release", func(r *Request) { r.ConfigureArgs = []string{"--disable-optimizations"} },
-			configure + " --enable-optimizations --with-lto --disable-test-modules --disable-optimizations" + make("python3.11"), ""},
-		{"debug", "3.11.2", "debug", nil, configure + " --with-pydebug --disable-test-modules" + make("python3.11"), ""},
+			configure + " --enable-optimizations --with-lto --disable-test-modules --without-static-libpython --disable-optimizations" + make("python3.11"), ""},
+		{"debug", "3.11.2", "debug", nil, configure + " --with-pydebug --disable-test-modules --without-static-libpython" + make("python3.11"), ""},
 		{"3.9 leaves tests out by itself", "3.9.2", "quick", nil, configure + strings.Replace(make("python3.9"), "\nstage", "\nstage: rm -rf Lib/test Lib/ctypes/test Lib/distutils/tests Lib/idlelib/idle_test Lib/lib2to3/tests Lib/sqlite3/test Lib/tkinter/test Lib/unittest/test\nstage", 1), "_testcapi,_testbuffer"},
 		{"tests wanted", "3.9.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + make("python3.9"), ""},
-		{"tests wanted in a new one", "3.11.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + make("python3.11"), ""},
-		{"shared", "3.11.2", "quick", func(r *Request) { r.With = []string{"shared"} }, configure + " --disable-test-modules --enable-shared" + make("python3.11") + "\nstage: rm -f /b/stage/opt/python/lib/libpython3.so", ""},
+		{"tests wanted in a new one", "3.11.2", "quick", func(r *Request) { r.With = []string{"tests"} }, configure + " --without-static-libpython" + make("python3.11"), ""},
+		{"shared", "3.11.2", "quick", func(r *Request) { r.With = []string{"shared"} }, configure + " --disable-test-modules --without-static-libpython --enable-shared" + make("python3.11") + "\nstage: rm -f /b/stage/opt/python/lib/libpython3.so", ""},
+		{"static", "3.13.5", "quick", func(r *Request) { r.With = []string{"static"} }, configure + " --with-system-libmpdec=no --disable-test-modules" + make("python3.13"), ""},
+		{"static in an old series", "3.9.2", "quick", func(r *Request) { r.With = []string{"static", "tests"} }, configure + strings.Replace(make("python3.9"), "\nstage: find /b/stage/opt/python -name libpython*.a -delete", "", 1), ""},
 		{"links", "3.11.2", "quick", func(r *Request) { r.Links = map[string]string{"python3": "python3.11", "pip": "pip3.11"} },
-			configure + " --disable-test-modules" + make("python3.11") + "\nstage: ln -s pip3.11 /b/stage/opt/python/bin/pip\nstage: ln -s python3.11 /b/stage/opt/python/bin/python3", ""},
-		{"free-threaded", "3.13.5t", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules --disable-gil" + make("python3.13t"), ""},
-		{"without tkinter", "3.11.2", "quick", func(r *Request) { r.Without = []string{"tkinter"} }, configure + " --disable-test-modules" + make("python3.11"), "_tkinter"},
+			configure + " --disable-test-modules --without-static-libpython" + make("python3.11") + "\nstage: ln -s pip3.11 /b/stage/opt/python/bin/pip\nstage: ln -s python3.11 /b/stage/opt/python/bin/python3", ""},
+		{"free-threaded", "3.13.5t", "quick", nil, configure + " --with-system-libmpdec=no --disable-test-modules --without-static-libpython --disable-gil" + make("python3.13t"), ""},
+		{"without tkinter", "3.11.2", "quick", func(r *Request) { r.Without = []string{"tkinter"} }, configure + " --disable-test-modules --without-static-libpython" + make("python3.11"), "_tkinter"},
 		{"what this machine lacks is left out like it", "3.13.5", "quick", func(r *Request) { r.Missing = []string{"gdbm"}; r.Without = []string{"tkinter"} },
-			configure + " --with-system-libmpdec=no --disable-test-modules" + make("python3.13"), "_tkinter,_gdbm"},
+			configure + " --with-system-libmpdec=no --disable-test-modules --without-static-libpython" + make("python3.13"), "_tkinter,_gdbm"},
 		{"the core stays", "3.13.5", "quick", func(r *Request) { r.Missing = []string{"core"}; r.Without = []string{"core"} },
-			configure + " --with-system-libmpdec=no --disable-test-modules" + make("python3.13"), ""},
+			configure + " --with-system-libmpdec=no --disable-test-modules --without-static-libpython" + make("python3.13"), ""},
 		{"quirks", "3.11.2", "release", func(r *Request) {
 			r.Quirks = []*recipes.Quirk{{Without: []string{"--enable-optimizations"}}, {ConfigureArgs: []string{"--a", "--b"}}}
-		}, configure + " --with-lto --a --b --disable-test-modules" + make("python3.11"), ""},
+		}, configure + " --with-lto --a --b --disable-test-modules --without-static-libpython" + make("python3.11"), ""},
 		{"what the user adds comes last", "3.11.2", "quick", func(r *Request) {
 			r.ConfigureArgs = []string{"--with-tzpath=/a b"}
 			r.HostArgs = []string{"--host-arg"}
 		},
-			configure + " --host-arg --disable-test-modules --with-tzpath=/a b" + make("python3.11"), ""},
+			configure + " --host-arg --disable-test-modules --without-static-libpython --with-tzpath=/a b" + make("python3.11"), ""},
 		{"patch and test", "3.11.2", "quick", func(r *Request) { r.Patches = []string{"/p/1.diff"}; r.Test = true },
-			"patch: patch --batch --forward --strip=1 --input=/p/1.diff\n" + configure + " --disable-test-modules" + strings.Replace(make("python3.11"), "\nstage", "\ntest: make test\nstage", 1), ""},
+			"patch: patch --batch --forward --strip=1 --input=/p/1.diff\n" + configure + " --disable-test-modules --without-static-libpython" + strings.Replace(make("python3.11"), "\nstage", "\ntest: make test\nstage", 1), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := request(t, test.spec, test.profile)
@@ -198,6 +204,7 @@ func TestPlanEnvironment(t *testing.T) {
 			r.Quirks = []*recipes.Quirk{{Without: []string{"-g0"}}}
 			r.Environ = []string{"CFLAGS=-g0"}
 		}, always + "LC_ALL=C.UTF-8|CFLAGS=-g0"},
+		{"debug information", func(r *Request) { r.With = []string{"debug-info"} }, always + "LC_ALL=C.UTF-8"},
 		{"a quirk and libpython", func(r *Request) {
 			r.Quirks = []*recipes.Quirk{{LDFlags: []string{"-Wl,-a"}}}
 			r.With = []string{"shared"}

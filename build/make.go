@@ -97,6 +97,9 @@ func (m *making) do(ctx context.Context, s Step) (err error) {
 		// make would fail because of them, at its very end.
 		s.Env = slices.DeleteFunc(slices.Clone(s.Env), func(v string) bool { return v == strict })
 	}
+	if s, err = m.launch(s); err != nil {
+		return err
+	}
 	done := m.step(s.Name)
 	var others []ModuleFailure
 	switch s.Name {

@@ -71,6 +71,10 @@ type Request struct {
 	// where it is missing. Empty: nothing is kept. NoConfigCache leaves configure out of that.
 	Known         string
 	NoConfigCache bool
+	// Launcher stands before the compiler where that is safe; nil: nothing does.
+	Launcher *Launcher
+	// Strict ends a profile-guided build that cannot be guided as planned, or of which a training test fails.
+	Strict bool
 }
 
 // Step is one part of a plan: commands, one after the other, in the source tree, with one log.
@@ -87,6 +91,8 @@ type Step struct {
 	Plain  [][]string
 	// Env is added to the environment of the plan.
 	Env []string
+	// Launcher stands before the compiler in every make of the step; empty: nothing does.
+	Launcher string
 }
 
 // Plan is everything that a build will do.
@@ -114,6 +120,7 @@ type Plan struct {
 	known    string // where configure's answers are kept; empty: nowhere
 	site     string // what configure is told in advance, a script
 	profiles string // where profiles are kept; empty: nowhere
+	strict   bool   // a training that is not whole is an error
 
 	promised map[string]*recipes.Part // by extension module
 	left     map[string]bool          // extension modules that are left out on purpose
@@ -134,11 +141,21 @@ func (p *Plan) ConfigureArgs() []string {
 	return nil
 }
 
+// Launcher is the program that stands before the compiler, "" when none does.
+func (p *Plan) Launcher() string {
+	for _, s := range p.Steps {
+		if s.Launcher != "" {
+			return s.Launcher
+		}
+	}
+	return ""
+}
+
 // NewPlan says what a build of r will do. It reads and writes nothing.
 func NewPlan(r Request) *Plan {
 	series := r.Release.Series
 	tests, shared := slices.Contains(r.With, "tests"), slices.Contains(r.With, "shared")
-	p := &Plan{Dir: r.Source, Stage: filepath.Join(r.Stage, r.Prefix), Logs: r.Logs, Files: map[string]string{}, Timeout: r.Timeout, Confine: r.Confine, failures: r.Failures, Jobserver: r.Jobserver, jobs: r.Jobs}
+	p := &Plan{Dir: r.Source, Stage: filepath.Join(r.Stage, r.Prefix), Logs: r.Logs, Files: map[string]string{}, Timeout: r.Timeout, Confine: r.Confine, failures: r.Failures, Jobserver: r.Jobserver, jobs: r.Jobs, strict: r.Strict}
 
 	cflags, profileArgs := slices.Clone(r.Profile.CFlags), slices.Clone(r.Profile.ConfigureArgs)
 	var ldflags, quirkArgs []string
@@ -148,6 +165,10 @@ func NewPlan(r Request) *Plan {
 	}
 	for _, q := range r.Quirks {
 		cflags, ldflags, quirkArgs = append(cflags, q.CFlags...), append(ldflags, q.LDFlags...), append(quirkArgs, q.ConfigureArgs...)
+	}
+
+	if slices.Contains(r.With, "debug-info") {
+		cflags = slices.DeleteFunc(cflags, func(flag string) bool { return flag == undebugged })
 	}
 
 	environ := slices.Clone(r.Environ)
@@ -170,6 +191,9 @@ func NewPlan(r Request) *Plan {
 		configure = append(configure, series.NoTests.ConfigureArgs...)
 		disabled = append(disabled, series.NoTests.Extensions...)
 		remove = series.NoTests.Directories
+	}
+	if !slices.Contains(r.With, "static") {
+		configure = append(configure, series.NoStatic...)
 	}
 	if shared {
 		configure = append(configure, "--enable-shared")
@@ -201,10 +225,13 @@ func NewPlan(r Request) *Plan {
 	}
 	configure = append(configure, r.ConfigureArgs...)
 	p.Steps = append(p.Steps, Step{Name: "configure", Commands: [][]string{configure}, Env: []string{"CONFIG_SITE=" + p.site}})
-	if asked(configure, "--enable-optimizations", "--disable-optimizations") {
+	switch final := compile(r, "make"); {
+	case asked(configure, recipes.Optimizations, "--disable-optimizations"):
 		p.Steps = append(p.Steps, p.guided(r, asked(configure, "--with-lto", "--without-lto"), shared)...)
-	} else {
-		p.Steps = append(p.Steps, compile(r, "make"))
+	case r.Launcher != nil:
+		p.Steps = append(p.Steps, r.Launcher.through(final, r.Source, p.variable("CFLAGS_NODIST")))
+	default:
+		p.Steps = append(p.Steps, final)
 	}
 	if r.Test {
 		p.Steps = append(p.Steps, Step{Name: "test", Commands: [][]string{{"make", "test"}}})
@@ -323,6 +350,9 @@ func (p *Plan) stage(r Request, remove []string, shared bool) Step {
 		[]string{"make", "altinstall", "DESTDIR=" + r.Stage, "ENSUREPIP=no", "PYTHON_FOR_BUILD=sh " + wrapper},
 		[]string{python, "-I", "-B", "-W", "ignore", script, filepath.Join(r.Prefix, executable), r.Stage, jobsArg(r.Jobs)},
 	)
+	if !slices.Contains(r.With, "static") && len(r.Release.Series.NoStatic) == 0 {
+		s.Commands = append(s.Commands, []string{"find", p.Stage, "-name", "libpython*.a", "-delete"})
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.Links)) {
 		s.Commands = append(s.Commands, []string{"ln", "-s", r.Links[name], filepath.Join(p.Stage, "bin", name)})
 	}

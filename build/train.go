@@ -13,6 +13,23 @@ import (
 	"pybuild/build/run"
 )
 
+// GuideError says that a build cannot be guided by a whole profile, where that is required.
+type GuideError struct {
+	// Reason says why it cannot be guided at all; empty: Tests of the training failed.
+	Reason string
+	Tests  []string
+	// Err is the *StepError of the training, nil when there was none.
+	Err error
+}
+
+func (e *GuideError) Error() string {
+	if e.Reason != "" {
+		return "not guided by a profile: " + e.Reason
+	}
+	return "the training failed in " + strings.Join(e.Tests, ", ")
+}
+func (e *GuideError) Unwrap() error { return e.Err }
+
 // expected is what the Makefile of a profile-guided build must have so that it can be taken in steps: the targets, and gcc's way
 // to make and use a profile. clang's needs another tool in between.
 var expected = []*regexp.Regexp{
@@ -48,6 +65,9 @@ func (m *making) guide(ctx context.Context, steps []Step) error {
 	if err != nil {
 		return fmt.Errorf("reading how the build is guided: %w", err)
 	}
+	if !ok && m.strict {
+		return &GuideError{Reason: "its Makefile is not made for a training that can be watched"}
+	}
 	if !ok {
 		final.Commands = final.Plain
 		return m.do(ctx, final)
@@ -82,7 +102,7 @@ func (m *making) guide(ctx context.Context, steps []Step) error {
 }
 
 // train runs the tests that the profile is made of. One that fails, hangs or crashes is told and makes the profile a little
-// poorer; it does not end the build. Training that leaves no profile at all does.
+// poorer; it does not end the build, unless the profile must be whole. Training that leaves no profile at all does.
 func (m *making) train(ctx context.Context, s Step) error {
 	_, err := m.run(ctx, s)
 	if err == nil || ctx.Err() != nil {
@@ -102,6 +122,9 @@ func (m *making) train(ctx context.Context, s Step) error {
 	profile, readErr := m.readProfile()
 	if readErr != nil || len(profile) == 0 || len(tests) == 0 {
 		return errors.Join(err, readErr)
+	}
+	if m.strict {
+		return &GuideError{Tests: tests, Err: err}
 	}
 	m.failing = true
 	m.note("trained without " + strings.Join(tests, ", ") + ", which failed")

@@ -58,25 +58,35 @@ func TestGuided(t *testing.T) {
 		steps, names           string // what make did, and what the caller was told
 		notes                  []string
 		failed                 string // step
+		strict                 string // what is said where a whole profile is required; empty: all is well
 	}{
-		{"in steps", flags + rules, good, "instrumented trained clean final", "compile train compile", nil, ""},
-		{"a test fails", flags + rules, failed, "instrumented trained clean final", "compile train compile", []string{"trained without test_re, which failed"}, ""},
-		{"nothing is learnt", flags + rules, empty, "instrumented trained", "compile train", nil, "train"},
-		{"no test says why", flags + rules, broken, "instrumented trained", "compile train", nil, "train"},
-		{"the interpreter crashes", flags + rules, killed, "instrumented trained", "compile train", nil, "train"},
-		{"clang", clang + rules, good, "stock final", "compile", nil, ""},
-		{"a Makefile without a stamp", flags + strings.ReplaceAll(rules, "profile-gen-stamp", "generate"), good, "stock final", "compile", nil, ""},
-		{"another default target", flags + strings.Replace(rules, "all:\t\tprofile-opt", "all: bolt-opt\nbolt-opt: profile-opt", 1), good, "stock final", "compile", nil, ""},
+		{"in steps", flags + rules, good, "instrumented trained clean final", "compile train compile", nil, "", ""},
+		{"a test fails", flags + rules, failed, "instrumented trained clean final", "compile train compile", []string{"trained without test_re, which failed"}, "", "the training failed in test_re"},
+		{"nothing is learnt", flags + rules, empty, "instrumented trained", "compile train", nil, "train", "train failed: ./python -m test --pgo --timeout=600 -j2: exit status 2"},
+		{"no test says why", flags + rules, broken, "instrumented trained", "compile train", nil, "train", "train failed: ./python -m test --pgo --timeout=600 -j2: exit status 1"},
+		{"the interpreter crashes", flags + rules, killed, "instrumented trained", "compile train", nil, "train", "train failed: ./python -m test --pgo --timeout=600 -j2: signal: segmentation fault"},
+		{"clang", clang + rules, good, "stock final", "compile", nil, "", "not guided by a profile: its Makefile is not made for a training that can be watched"},
+		{"a Makefile without a stamp", flags + strings.ReplaceAll(rules, "profile-gen-stamp", "generate"), good, "stock final", "compile", nil, "", "not guided by a profile: its Makefile is not made for a training that can be watched"},
+		{"another default target", flags + strings.Replace(rules, "all:\t\tprofile-opt", "all: bolt-opt\nbolt-opt: profile-opt", 1), good, "stock final", "compile", nil, "", "not guided by a profile: its Makefile is not made for a training that can be watched"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := tree(t, "", test.makefile)
-			r := request(t, "3.9.2", "release")
-			r.Source, r.Stage, r.Home, r.Logs = p.Dir, filepath.Join(filepath.Dir(p.Dir), "stage"), filepath.Join(filepath.Dir(p.Dir), "home"), p.Logs
-			if err := os.WriteFile(filepath.Join(p.Dir, "python"), []byte(test.python), 0o755); err != nil {
-				t.Fatal(err)
+			guided := func(strict bool) *Plan {
+				p := tree(t, "", test.makefile)
+				r := request(t, "3.9.2", "release")
+				r.Source, r.Stage, r.Home, r.Logs = p.Dir, filepath.Join(filepath.Dir(p.Dir), "stage"), filepath.Join(filepath.Dir(p.Dir), "home"), p.Logs
+				if err := os.WriteFile(filepath.Join(p.Dir, "python"), []byte(test.python), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				r.Strict = strict
+				p = NewPlan(r)
+				p.Steps = slices.DeleteFunc(p.Steps, func(s Step) bool { return s.Name == "stage" })
+				return p
 			}
-			p = NewPlan(r)
-			p.Steps = slices.DeleteFunc(p.Steps, func(s Step) bool { return s.Name == "stage" })
+			_, err := Make(t.Context(), guided(true), func(string) func(error) { return func(error) {} })
+			if (err == nil) != (test.strict == "") || err != nil && err.Error() != test.strict {
+				t.Errorf("strict: error %v, want %s", err, test.strict)
+			}
+			p := guided(false)
 			var names []string
 			result, err := Make(t.Context(), p, func(name string) func(error) { names = append(names, name); return func(error) {} })
 			text, readErr := os.ReadFile(filepath.Join(p.Dir, "steps"))

@@ -27,6 +27,7 @@ type Part struct {
 	Extensions []Module `toml:"extensions"` // extension modules built for it, as Modules/Setup.local calls them
 	Modules    []Module `toml:"modules"`    // what must import afterwards; not said: the extensions
 	Probes     []*Probe `toml:"probe"`      // alternatives in order; none: the part needs nothing from the host
+	Disk       int      `toml:"disk"`       // MiB that it adds to what the directory of a build takes
 }
 
 // A Probe is one way in which a host can have what a part needs: the headers compile, every Minimum holds after them, and a
@@ -168,6 +169,9 @@ func (p *Part) check() error {
 		p.checkModules("extensions", p.Extensions, identifierPattern),
 		p.checkModules("modules", p.Modules, modulePattern),
 	)
+	if err == nil && p.Disk < 0 {
+		err = fmt.Errorf("disk: %d MiB", p.Disk)
+	}
 	if err == nil && p.Tier == TierCore && len(p.Probes) > 0 {
 		err = errors.New("a core part with a probe")
 	}

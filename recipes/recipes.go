@@ -55,12 +55,23 @@ type Profile struct {
 	Summary       string   `toml:"summary"`
 	ConfigureArgs []string `toml:"configure_args"`
 	CFlags        []string `toml:"cflags"` // appended to those of CPython's own choice, for CPython alone
+	CPU           string   `toml:"cpu"`    // CPUNative, or empty: any of the architecture
 	Disk          int      `toml:"disk"`   // MiB that the directory of a build takes at its peak
 	Memory        int      `toml:"memory"` // MiB that the largest process of a build takes
 	// Seconds are how long the steps of an installation take on a machine of two processors, by name. They are where an estimate
 	// begins; each machine learns its own.
 	Seconds map[string]float64 `toml:"seconds"`
 }
+
+// CPUNative is the CPU of a profile whose interpreters run only where there is everything that the compiler used of the processor
+// that they were built on.
+const CPUNative = "native"
+
+// Optimizations is how configure is told to guide the compilation by a profile.
+const Optimizations = "--enable-optimizations"
+
+// Guided reports whether the compilation is guided by a profile of how the interpreter is used.
+func (p *Profile) Guided() bool { return slices.Contains(p.ConfigureArgs, Optimizations) }
 
 // A FileError says which recipe is wrong, and how.
 type FileError struct {
@@ -145,6 +156,7 @@ func (c *Catalogue) loadProfiles(fsys fs.FS) error {
 			checkText("summary", p.Summary),
 			checkWords("configure_args", p.ConfigureArgs),
 			checkWords("cflags", p.CFlags),
+			checkOneOf("cpu", p.CPU, "", CPUNative),
 			checkSize("disk", p.Disk),
 			checkSize("memory", p.Memory),
 			checkSeconds(p.Seconds),

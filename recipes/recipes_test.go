@@ -77,7 +77,7 @@ func TestEmbeddedParts(t *testing.T) {
 				t.Errorf("%s: nothing to look for in %s", row.series, p.Name)
 			}
 		}
-		for tier, want := range map[string]string{TierRequired: row.required, TierWanted: row.wanted, TierOption: "tests shared", TierCore: "core"} {
+		for tier, want := range map[string]string{TierRequired: row.required, TierWanted: row.wanted, TierOption: "tests shared static debug-info", TierCore: "core"} {
 			if got := strings.Join(tiers[tier], " "); got != want {
 				t.Errorf("%s: %s: %s, want %s", row.series, tier, got, want)
 			}

@@ -28,6 +28,7 @@ type Series struct {
 	SigstoreAlso   []Version  // older releases that got one all the same
 	ConfigureArgs  []string   // what every build of the series needs
 	NoTests        NoTests    // how to leave out the test package
+	NoStatic       []string   // arguments for configure that leave out libpython3.X.a; none: make installs it in any case
 	Releases       []*Release // newest first, pre-releases included
 }
 
@@ -76,6 +77,7 @@ type seriesFile struct {
 	SigstoreAlso   []Version      `toml:"sigstore_also"`
 	ConfigureArgs  []string       `toml:"configure_args"`
 	NoTests        NoTests        `toml:"no_tests"`
+	NoStatic       []string       `toml:"no_static"` // 3.10 and newer know how
 	Release        []releaseEntry `toml:"release"`
 }
 
@@ -106,6 +108,7 @@ func (c *Catalogue) loadSeries(fsys fs.FS) error {
 			SigstoreAlso:   f.SigstoreAlso,
 			ConfigureArgs:  f.ConfigureArgs,
 			NoTests:        f.NoTests,
+			NoStatic:       f.NoStatic,
 		}
 		if f.Sigstore != nil {
 			s.Sigstore = *f.Sigstore
@@ -144,6 +147,7 @@ func (f *seriesFile) check() error {
 		checkText("release_manager", f.ReleaseManager),
 		checkWords("configure_args", f.ConfigureArgs),
 		checkWords("no_tests: configure_args", f.NoTests.ConfigureArgs),
+		checkWords("no_static", f.NoStatic),
 		checkEach("no_tests: extensions", f.NoTests.Extensions, identifierPattern),
 		checkEach("no_tests: directories", f.NoTests.Directories, directoryPattern),
 	); err != nil {

@@ -41,6 +41,9 @@ type Manifest struct {
 	ConfigureArgs []string `json:"configure_args"`
 	Environment   []string `json:"environment"`
 	Compiler      string   `json:"compiler"`
+	// Processor is what the installation uses of a processor, as the kernel calls it; empty: nothing that some of its architecture
+	// lack.
+	Processor []string `json:"processor,omitempty"`
 
 	Parts  map[string]string `json:"parts"` // name to "present", "missing" or "dropped"
 	Checks []Check           `json:"checks"`

@@ -40,6 +40,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -74,6 +75,12 @@ type Request struct {
 
 	Modules []Module
 
+	// Processor is what the interpreter uses of a processor, as the kernel calls
+	// it; empty: nothing that some of its architecture lack. Machine is the root
+	// of the file system that says what this one can do, and needed only then.
+	Processor []string
+	Machine   fs.FS
+
 	// Programs are the names in Prefix/bin that belong to this Python; nil
 	// means all that are there, which is right for a stage.
 	Programs []string
@@ -98,8 +105,10 @@ type Request struct {
 }
 
 // Names of the checks, in the order of Report.Results. Start is there only
-// when it failed, and then alone; checks that do not apply are left out.
+// when it failed, and then the last, as processor is when it failed; checks
+// that do not apply are left out.
 const (
+	CheckProcessor   = "processor"
 	CheckStart       = "start"
 	CheckVersion     = "version"
 	CheckPrefix      = "prefix"
@@ -241,13 +250,21 @@ type inspection struct {
 
 // run makes all checks. An error beside a report is about cleaning up.
 func (in *inspection) run(ctx context.Context) (report *Report, err error) {
+	var before []Result
+	if len(in.Processor) > 0 { // before it meets an instruction that is none here
+		detail, err := runs(in.Machine, in.Processor)
+		before = []Result{{Check: CheckProcessor, Detail: detail, Err: err}}
+		if err != nil {
+			return &Report{Results: before}, nil
+		}
+	}
 	var rejected error
 	in.facts, rejected, err = in.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if rejected != nil {
-		return &Report{Results: []Result{{Check: CheckStart, Err: rejected}}}, nil
+		return &Report{Results: append(before, Result{Check: CheckStart, Err: rejected})}, nil
 	}
 	if dir := in.facts.Directory; !samePath(dir, in.Work) {
 		return nil, fmt.Errorf("programs are run in %s, not in %s", dir, in.Work)
@@ -262,7 +279,7 @@ func (in *inspection) run(ctx context.Context) (report *Report, err error) {
 		return nil, fmt.Errorf("audit of the linkage: %w", err)
 	}
 	report = &Report{
-		Results:   in.judge(),
+		Results:   append(before, in.judge()...),
 		Schemes:   make(map[string]string),
 		Compiler:  in.facts.Compiler,
 		Parts:     parts,

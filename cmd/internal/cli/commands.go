@@ -215,7 +215,7 @@ shown without looking.`,
 			if err != nil {
 				return err
 			}
-			f := installFlags{profile: profile, with: with, without: without, installNeeds: installNeeds, yes: yes}
+			f := installFlags{profile: profile, with: with, without: without, installNeeds: installNeeds, yes: yes, launcher: install.LauncherNone, pgo: pgoModes[0]}
 			o, err := a.options(cmd, &f, in)
 			if err != nil {
 				return err
@@ -486,7 +486,7 @@ func (a *app) cacheCommand() *cobra.Command {
 			}
 			return nil
 		}},
-		&cobra.Command{Use: "prune", Short: "Remove the downloaded archives, and what builds found out for later ones", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		&cobra.Command{Use: "prune", Short: "Remove the downloaded archives, and what builds found out or compiled for later ones", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			cache, entries, err := a.cached()
 			if err != nil {
 				return err
@@ -496,8 +496,10 @@ func (a *app) cacheCommand() *cobra.Command {
 					return err
 				}
 			}
-			if err := os.RemoveAll(filepath.Join(cache.Dir, "known")); err != nil {
-				return err
+			for _, kept := range append(install.LauncherDirs(), "known") {
+				if err := os.RemoveAll(filepath.Join(cache.Dir, kept)); err != nil {
+					return err
+				}
 			}
 			fmt.Fprintf(a.Stderr, "%d archives removed\n", len(entries))
 			return nil

@@ -83,6 +83,9 @@ func explain(ctx context.Context, err error) failure {
 		nowhereTo *host.NoBuildDirError
 		quirk     *install.QuirkError
 		unconf    *install.UnconfinedError
+		launcher  *install.LauncherError
+		processor *install.ProcessorError
+		guide     *build.GuideError
 		manager   *install.PackageManagerError
 		digest    *install.DigestError
 		signature *install.SignatureError
@@ -139,6 +142,8 @@ func explain(ctx context.Context, err error) failure {
 		f.Missing, f.Install = missing.Missing, missing.Install
 	case errors.As(err, &quirk):
 		set(3, "toolchain", "name another compiler with CC=…, or choose another release")
+	case errors.As(err, &launcher):
+		set(launcherStatus(launcher), "launcher", launcherHint(launcher))
 	case errors.As(err, &unconf):
 		set(3, "unconfined", "run pybuild as a user who may write to the prefix, allow the container namespaces (CAP_SYS_ADMIN), or accept that root builds: --unconfined")
 	case errors.As(err, &clock):
@@ -176,6 +181,8 @@ func explain(ctx context.Context, err error) failure {
 	case errors.As(err, &modules):
 		set(6, "missing-modules", modulesHints(modules)...)
 		f.Log = modules.Log
+	case errors.As(err, &guide):
+		set(6, "not-guided", guideHints(guide)...)
 	case errors.As(err, &step):
 		if step.Known != nil {
 			f.Hints = append(f.Hints, step.Known.Summary+": "+step.Known.Remedy)
@@ -184,6 +191,8 @@ func explain(ctx context.Context, err error) failure {
 		f.Message, f.Log = stepMessage(step), step.Log
 	case errors.As(err, &rejected), errors.As(err, &tree):
 		set(7, "rejected", "the prefix is unchanged; --keep-build keeps the build directory for a closer look")
+	case errors.As(err, &processor):
+		set(7, "other-processor", "name a prefix that other machines do not share, or build it again, for this processor alone with --force, or for all with --profile release")
 	case errors.As(err, &changed) && changed.Stranger:
 		set(7, "not-working")
 	case errors.As(err, &changed):
@@ -273,6 +282,34 @@ func modulesHints(e *build.ModulesError) []string {
 		hints = append(hints, step.Known.Summary+": "+step.Known.Remedy)
 	}
 	return append(hints, "`pybuild deps` looks for the needs again; --without "+strings.Join(parts, ",")+" builds without them, on purpose")
+}
+
+// launcherStatus is 3 for what an installation helps against, and 2 for what only another command line does.
+func launcherStatus(e *install.LauncherError) int {
+	if e.Reason == install.LauncherMissing {
+		return 3
+	}
+	return 2
+}
+
+func launcherHint(e *install.LauncherError) string {
+	switch e.Reason {
+	case install.LauncherMissing:
+		return "install it, the package is called " + e.Launcher + "; or go on without: --launcher none, or auto"
+	case install.LauncherNetwork:
+		return "let root build, with the machine's network: add --unconfined"
+	case install.LauncherServer:
+		return "take --launcher ccache, which has no server"
+	default:
+		return "name a cache that every user may pass with PYBUILD_CACHE, or go on without: --launcher none, or auto"
+	}
+}
+
+func guideHints(e *build.GuideError) (hints []string) {
+	if step, ok := errors.AsType[*build.StepError](e.Err); ok {
+		hints = append(hints, "the whole log is "+step.Log)
+	}
+	return append(hints, "--pgo auto goes on without what failed, and says so")
 }
 
 func conflictHint(e *prefix.ConflictError) string {

@@ -19,6 +19,7 @@ import (
 	"pybuild/cmd/internal/install"
 	"pybuild/fetch"
 	"pybuild/recipes"
+	"pybuild/verify/python"
 )
 
 func TestExplain(t *testing.T) {
@@ -48,6 +49,13 @@ func TestExplain(t *testing.T) {
 		{"tools of a stranger", &host.MissingError{Host: &host.Host{}, Missing: []host.Missing{{Name: "make"}}}, 3, "missing-needs", "install these libraries"},
 		{"distribution", &host.UnknownError{Name: "debian:x", Malformed: true}, 2, "unknown-distribution", "write it as ID:VERSION_ID"},
 		{"toolchain", &install.QuirkError{Version: "3.13.5", Quirk: &recipes.Quirk{Says: "no"}}, 3, "toolchain", "name another compiler"},
+		{"launcher that is not there", &install.LauncherError{Launcher: "ccache", Reason: install.LauncherMissing}, 3, "launcher", "install it, the package is called ccache"},
+		{"launcher without its network", &install.LauncherError{Launcher: "distcc", Reason: install.LauncherNetwork}, 2, "launcher", "let root build, with the machine's network: add --unconfined"},
+		{"launcher whose server would stay", &install.LauncherError{Launcher: "sccache", Reason: install.LauncherServer}, 2, "launcher", "take --launcher ccache"},
+		{"launcher that is closed", &install.LauncherError{Launcher: "ccache", Reason: install.LauncherClosed, Dir: "/d"}, 2, "launcher", "name a cache that every user may pass"},
+		{"training failed", &build.GuideError{Tests: []string{"test_re"}, Err: &build.StepError{Step: "train", Log: "/l"}}, 6, "not-guided", "the whole log is /l"},
+		{"no training", &build.GuideError{Reason: "no"}, 6, "not-guided", "--pgo auto goes on"},
+		{"another processor", &install.ProcessorError{Executable: "/p", Err: &python.ProcessorError{Lacks: []string{"avx2"}}}, 7, "other-processor", "name a prefix that other machines do not share"},
 		{"clock", &host.ClockError{}, 3, "clock", "set the clock"},
 		{"memory", &host.MemoryError{}, 3, "memory", "free some memory"},
 		{"no room to build", &host.NoBuildDirError{Unfit: []*host.UnfitError{{Dir: "/b", Reason: host.UnfitSpace}}}, 8, "no-space", "make room"},

@@ -116,12 +116,16 @@ type installFlags struct {
 	jobs                   int
 	force, keep, test, dry bool
 	unconfined             bool
+	launcher, pgo          string
 	noConfigCache          bool
 	timeout                time.Duration
 	patches, configureArgs []string
 	buildDir, report       string
 	managed                string // a file, or defaultText
 }
+
+// pgoModes are the values of --pgo, the default first.
+var pgoModes = []string{"auto", "require"}
 
 // defaultText is the value of --mark-managed without one. A file of this name is ./default.
 const defaultText = "default"
@@ -155,7 +159,7 @@ The last line on standard output is the path of the installed interpreter. The d
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.profile, "profile", a.env("PYBUILD_PROFILE", "quick"), "how the interpreter is compiled: quick, release, native, debug [PYBUILD_PROFILE]")
-	flags.StringSliceVar(&f.with, "with", nil, "parts that must be there: tkinter, gdbm, ndbm, tests, shared, ...")
+	flags.StringSliceVar(&f.with, "with", nil, "parts that must be there: tkinter, gdbm, ndbm, tests, shared, static, debug-info, ...")
 	flags.StringSliceVar(&f.without, "without", nil, "parts to leave out on purpose")
 	flags.BoolVar(&f.installNeeds, "install-deps", false, "install missing build dependencies with the distribution's package manager")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask before installing build dependencies")
@@ -170,6 +174,8 @@ The last line on standard output is the path of the installed interpreter. The d
 	flags.StringVar(&f.buildDir, "build-dir", "", "make the build directory in `DIR` (default: in the cache)")
 	flags.BoolVar(&f.keep, "keep-build", false, "keep the build directory")
 	flags.BoolVar(&f.unconfined, "unconfined", a.env("PYBUILD_UNCONFINED", "") == "1", "as root: build without an unprivileged user and namespaces, where they cannot be had [PYBUILD_UNCONFINED=1]")
+	flags.StringVar(&f.launcher, "launcher", a.env("PYBUILD_LAUNCHER", install.LauncherNone), "what make calls the compiler through: "+strings.Join(install.Launchers(), ", ")+"; not what is guided by a profile [PYBUILD_LAUNCHER]")
+	flags.StringVar(&f.pgo, "pgo", pgoModes[0], "what a profile-guided compilation needs of its training: auto (what fails is left out, and said), require (all of it)")
 	flags.DurationVar(&f.timeout, "timeout", 6*time.Hour, "how long one command of the build may take; 0 is for ever")
 	flags.BoolVar(&f.noConfigCache, "no-config-cache", false, "let configure find out everything anew, instead of using what it found out for an earlier build")
 	flags.BoolVar(&f.test, "test", false, "also run CPython's own tests before installing")
@@ -178,6 +184,9 @@ The last line on standard output is the path of the installed interpreter. The d
 	_ = cmd.MarkFlagFilename("report", reportExtensions...) // fails only for a flag that does not exist
 	for _, name := range []string{"profile", "with", "without"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, a.completeNames(name)) // fails only for a flag that does not exist
+	}
+	for name, values := range map[string][]string{"launcher": install.Launchers(), "pgo": pgoModes} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	_ = cmd.RegisterFlagCompletionFunc("link", cobra.FixedCompletions(slices.Sorted(maps.Keys(install.Linkable)), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -268,6 +277,16 @@ func (a *app) options(cmd *cobra.Command, f *installFlags, in *install.Installer
 		return o, usage(cmd, "%v", err)
 	}
 	o.Profile = profile
+	if !slices.Contains(install.Launchers(), f.launcher) {
+		return o, usage(cmd, "--launcher is one of %s, not %q", strings.Join(install.Launchers(), ", "), f.launcher)
+	}
+	o.Launcher, o.Strict = f.launcher, f.pgo == "require"
+	if !slices.Contains(pgoModes, f.pgo) {
+		return o, usage(cmd, "--pgo is one of %s, not %q", strings.Join(pgoModes, ", "), f.pgo)
+	}
+	if cmd.Flags().Changed("pgo") && !profile.Guided() {
+		return o, usage(cmd, "--pgo is about a compilation that is guided by a profile, and that of --profile %s is not", profile.Name)
+	}
 	if f.timeout < 0 {
 		return o, usage(cmd, "--timeout is not negative, as %s is", f.timeout)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pybuild/build"
 	"pybuild/build/host"
 	"pybuild/build/prefix"
 	"pybuild/recipes"
@@ -22,6 +23,10 @@ type site struct {
 	builder *builder
 	found   *host.Findings
 	quirks  []*recipes.Quirk
+	// launcher stands before the compiler, nil for nothing; launched is the directory of pybuild's in which it keeps what was
+	// compiled, empty for none.
+	launcher *build.Launcher
+	launched string
 }
 
 // leave removes the directories that were made for a build that came to nothing, unless there is something in them by now.
@@ -46,9 +51,11 @@ func (in *Installer) check(ctx context.Context, rel *recipes.Selection, o Option
 	if s, err = in.survey(ctx, rel, o); err != nil {
 		return nil, nil, err
 	}
-	if dropped := in.plan(rel, o, s).Dropped; len(dropped) > 0 {
-		in.Reporter.Detail("not passed on to the build: " + strings.Join(dropped, ", "))
+	plan := in.plan(rel, o, s)
+	if len(plan.Dropped) > 0 {
+		in.Reporter.Detail("not passed on to the build: " + strings.Join(plan.Dropped, ", "))
 	}
+	in.tellLauncher(o, s, plan)
 	return target, s, nil
 }
 
@@ -58,11 +65,14 @@ func (in *Installer) survey(ctx context.Context, rel *recipes.Selection, o Optio
 	if err != nil {
 		return nil, err
 	}
+	s = &site{builder: b}
+	if s.launcher, s.launched, err = in.launcher(o, b); err != nil {
+		return nil, err
+	}
 	dir, err := in.machine(rel, o, b)
 	if err != nil {
 		return nil, err
 	}
-	s = &site{dir: dir, builder: b}
 	defer func() {
 		if err != nil {
 			s.leave()
@@ -82,6 +92,9 @@ func (in *Installer) survey(ctx context.Context, rel *recipes.Selection, o Optio
 		return s, err
 	}
 	if s.quirks, err = in.quirks(rel, o, s.found.Toolchain); err != nil {
+		return s, err
+	}
+	if err := guided(o, s.quirks); err != nil {
 		return s, err
 	}
 	for _, m := range s.found.Missing {

@@ -27,6 +27,7 @@ type Description struct {
 	Missing     []host.Missing `json:"missing"`
 	Install     []string       `json:"install,omitempty"`
 	Notes       []string       `json:"notes"`
+	Launcher    string         `json:"launcher,omitempty"` // stands before the compiler in make
 	Environment []string       `json:"environment"`
 	Dropped     []string       `json:"dropped"`
 	Commands    [][]string     `json:"commands"`
@@ -53,14 +54,32 @@ func (in *Installer) Describe(ctx context.Context, rel *recipes.Selection, o Opt
 	if err != nil {
 		return nil, err
 	}
-	plan := in.plan(rel, o, &site{found: found, quirks: quirks})
+	if err := guided(o, quirks); err != nil {
+		return nil, err
+	}
+	b, err := in.builder(ctx, o)
+	if _, unconfined := errors.AsType[*UnconfinedError](err); err != nil && !unconfined {
+		return nil, err
+	}
+	launcher, _, err := in.launcher(o, b)
+	if err != nil {
+		return nil, err
+	}
+	plan := in.plan(rel, o, &site{found: found, quirks: quirks, launcher: launcher})
+	there := in.same(rel, o)
+	if err := in.runsHere(there); err != nil {
+		return nil, err
+	}
 	d := &Description{
-		Event: "plan", Version: rel.String(), Prefix: o.Prefix, Profile: o.Profile.Name, Already: in.same(rel, o) != nil,
+		Event: "plan", Version: rel.String(), Prefix: o.Prefix, Profile: o.Profile.Name, Already: there != nil,
 		Signer: rel.Series.ReleaseManager, Environment: flags(plan.Env), Dropped: append([]string{}, plan.Dropped...), Conflicts: []string{},
-		Notes: append([]string{}, found.Notes...), Marker: marker(o),
+		Notes: append([]string{}, found.Notes...), Marker: marker(o), Launcher: plan.Launcher(),
 	}
 	for _, q := range quirks {
 		d.Notes = append(d.Notes, q.Says)
+	}
+	if launcher != nil && d.Launcher == "" {
+		d.Notes = append(d.Notes, launcher.Name+notGuided)
 	}
 	if err := prefix.Allowed(o.Prefix); err != nil {
 		return nil, err
@@ -130,6 +149,9 @@ func (d *Description) Write(w io.Writer) error {
 	}
 	if len(d.Dropped) > 0 {
 		fmt.Fprintf(b, "  not passed on: %s\n", strings.Join(d.Dropped, ", "))
+	}
+	if d.Launcher != "" {
+		fmt.Fprintf(b, "\nBefore the compiler, in make alone: %s\n", d.Launcher)
 	}
 	fmt.Fprintln(b, "\nCommands, in the source tree:")
 	for _, c := range d.Commands {

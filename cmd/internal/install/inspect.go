@@ -73,6 +73,11 @@ func (in *Installer) inspect(ctx context.Context, rel *recipes.Selection, o Opti
 		Profile: o.Profile.Name, ConfigureArgs: plan.ConfigureArgs(), Environment: flags(plan.Env), Compiler: report.Compiler, Options: choices(o),
 		Parts: map[string]string{}, Marker: marker(o), Paths: entries,
 	}
+	if o.Profile.CPU == recipes.CPUNative {
+		if m.Processor, err = host.Instructions(ctx, plan.Env, python.Processor(in.Root), w.home, plan.Confine); err != nil {
+			return nil, err
+		}
+	}
 	for _, p := range in.Catalogue.PartsOf(rel.Series.Name) {
 		switch {
 		case p.Tier == "option":

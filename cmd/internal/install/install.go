@@ -23,6 +23,7 @@ import (
 	"pybuild/build/run"
 	"pybuild/fetch"
 	"pybuild/recipes"
+	"pybuild/verify/python"
 )
 
 // Reporter is told what happens. Implementations must be safe for use by several goroutines.
@@ -85,6 +86,10 @@ type Options struct {
 	// BuildDir is where the build directory is made; empty means in the cache. KeepBuild leaves it there.
 	BuildDir  string
 	KeepBuild bool
+	// Launcher is one of Launchers, what stands before the compiler; empty means LauncherNone.
+	Launcher string
+	// Strict ends a profile-guided build of whose training a test fails.
+	Strict bool
 	// Unconfined lets root do what an unprivileged user should: everything before the prefix is changed.
 	Unconfined bool
 	// NoConfigCache leaves aside what configure found out for earlier builds.
@@ -196,6 +201,9 @@ func (in *Installer) carryOut(ctx context.Context, i *installation, track *track
 		return nil, err
 	}
 
+	if err := site.builder.ownCache(site.launched); err != nil {
+		return nil, err
+	}
 	request := in.request(rel, o, site, work, source)
 	if request.Patches, err = site.builder.borrow(o.Patches, work.home); err != nil {
 		return nil, err
@@ -279,7 +287,30 @@ func (in *Installer) installed(ctx context.Context, rel *recipes.Selection, o Op
 	if r != nil {
 		in.Reporter.Warn(fmt.Sprintf("%s: %v", o.Prefix, r))
 	}
-	return in.same(rel, o), nil
+	m := in.same(rel, o)
+	return m, in.runsHere(m)
+}
+
+// ProcessorError says that an installed Python is what was asked for, and cannot run on this machine.
+type ProcessorError struct {
+	Executable string
+	// Err is a *python.ProcessorError.
+	Err error
+}
+
+func (e *ProcessorError) Error() string { return e.Executable + ": " + e.Err.Error() }
+func (e *ProcessorError) Unwrap() error { return e.Err }
+
+// runsHere returns a *ProcessorError when an installed Python was built for another processor. It is not built again: other machines
+// may have the same prefix, and use it.
+func (in *Installer) runsHere(m *prefix.Manifest) error {
+	if m == nil || len(m.Processor) == 0 {
+		return nil
+	}
+	if err := python.Runs(in.Root, m.Processor); err != nil {
+		return &ProcessorError{Executable: filepath.Join(m.Prefix, m.Executable), Err: err}
+	}
+	return nil
 }
 
 func (in *Installer) same(rel *recipes.Selection, o Options) *prefix.Manifest {
@@ -320,6 +351,9 @@ func choices(o Options) []string {
 		for _, v := range group.values {
 			list = append(list, group.name+"="+v)
 		}
+	}
+	if o.Strict {
+		list = append(list, "pgo=require")
 	}
 	switch {
 	case o.Managed && o.ManagedText == "":
@@ -415,11 +449,16 @@ func (in *Installer) request(rel *recipes.Selection, o Options, s *site, w *work
 		Release: rel, Profile: o.Profile, Prefix: o.Prefix, Source: source, Stage: w.stage, Home: w.home, Logs: w.logs,
 		Parts: in.Catalogue.PartsOf(rel.Series.Name), With: o.With, Without: o.Without, ConfigureArgs: o.ConfigureArgs,
 		Patches: o.Patches, Jobs: jobs, Test: o.Test, Environ: in.Environ, Failures: in.Catalogue.Failures, Links: links(rel, o), Timeout: o.Timeout,
-		Known: filepath.Join(in.Cache.Dir, "known"), NoConfigCache: o.NoConfigCache, Jobserver: in.Jobserver,
+		Known: filepath.Join(in.Cache.Dir, "known"), NoConfigCache: o.NoConfigCache, Jobserver: in.Jobserver, Strict: o.Strict,
 	}
 	if s != nil {
 		r.HostArgs, r.HostEnv, r.Quirks = s.found.ConfigureArgs, s.found.Env, s.quirks
-		r.Confine = s.builder.confine(w.writable())
+		r.Launcher = s.launcher
+		writable := w.writable()
+		if s.launched != "" {
+			writable = append(writable, s.launched)
+		}
+		r.Confine = s.builder.confine(writable)
 		for _, m := range s.found.Missing {
 			if !m.Required {
 				r.Missing = append(r.Missing, m.Name)

@@ -112,7 +112,13 @@ func (in *Installer) machine(rel *recipes.Selection, o Options, b *builder) (dir
 		in.Reporter.Note(fmt.Sprintf("building in %s: %s is closed to the user %s, who builds", reachable[0], candidates[0], b))
 		candidates = reachable
 	}
-	dir, passed, err := host.BuildDir(candidates, int64(o.Profile.Disk)<<20)
+	disk := o.Profile.Disk
+	for _, p := range in.Catalogue.PartsOf(rel.Series.Name) {
+		if slices.Contains(o.With, p.Name) {
+			disk += p.Disk
+		}
+	}
+	dir, passed, err := host.BuildDir(candidates, int64(disk)<<20)
 	if err != nil {
 		return "", err
 	}
@@ -143,6 +149,16 @@ func (in *Installer) quirks(rel *recipes.Selection, o Options, t recipes.Toolcha
 		}
 	}
 	return list, nil
+}
+
+// guided returns a *build.GuideError when a whole profile is required and the toolchain of this machine allows none.
+func guided(o Options, quirks []*recipes.Quirk) error {
+	for _, q := range quirks {
+		if o.Strict && o.Profile.Guided() && slices.Contains(q.Without, recipes.Optimizations) {
+			return &build.GuideError{Reason: q.Says}
+		}
+	}
+	return nil
 }
 
 // How long pybuild waits for another process that holds the package manager's lock, and how long between two tries. A machine

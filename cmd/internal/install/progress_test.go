@@ -93,8 +93,8 @@ func (r *told) last() string {
 	return fmt.Sprintf("%s %d/%d %s %.0f%% %s", p.Step, p.Done, p.Total, p.Unit, p.Percent, p.Left.Round(time.Second))
 }
 
-// guided is a profile whose installation takes 220 seconds.
-var guided = &recipes.Profile{Name: "release", Seconds: map[string]float64{
+// trained is a profile whose installation takes 220 seconds.
+var trained = &recipes.Profile{Name: "release", Seconds: map[string]float64{
 	"unpack": 2, "configure": 20, "configure-known": 4, "instrument": 80, "train": 30, "compile": 80, "stage": 4, "inspect": 3, "commit": 1,
 }}
 
@@ -158,7 +158,7 @@ func TestTracker(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				reporter := &told{}
-				tr := newTracker(reporter, "3.13.5", filepath.Join(t.TempDir(), "times.json"), Options{Profile: guided})
+				tr := newTracker(reporter, "3.13.5", filepath.Join(t.TempDir(), "times.json"), Options{Profile: trained})
 				go tr.run()
 				defer tr.stop()
 				for i, e := range test.events {
@@ -186,7 +186,7 @@ func TestTracker(t *testing.T) {
 func TestRemember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "known", "times", "3.13-release-2.json")
-		first := newTracker(&told{}, "3.13.5", file, Options{Profile: guided})
+		first := newTracker(&told{}, "3.13.5", file, Options{Profile: trained})
 		for _, s := range []struct {
 			name  string
 			takes time.Duration
@@ -197,7 +197,7 @@ func TestRemember(t *testing.T) {
 			done(s.err)
 		}
 		first.remember(map[string]int64{"configure": 713})
-		second := newTracker(&told{}, "3.13.15", file, Options{Profile: guided})
+		second := newTracker(&told{}, "3.13.15", file, Options{Profile: trained})
 		got := map[string]float64{}
 		for _, s := range second.steps {
 			got[s.name] = s.expected
@@ -206,7 +206,7 @@ func TestRemember(t *testing.T) {
 		if !reflect.DeepEqual(got, want) || second.times.Counts["configure"] != 713 {
 			t.Errorf("expects %v and %v, want %v", got, second.times.Counts, want)
 		}
-		if guided.Seconds["configure"] != 20 {
+		if trained.Seconds["configure"] != 20 {
 			t.Error("the profile has changed")
 		}
 	})

@@ -257,6 +257,7 @@ func (in *Installer) reinspection(m *prefix.Manifest, dir string) (python.Reques
 	r := python.Request{
 		Executable: filepath.Join(dir, m.Executable), Version: version, Prefix: dir, ConfiguredPrefix: m.Prefix, FreeThreaded: threaded,
 		Debug: m.Profile == "debug", Shared: m.Parts["shared"] == "present", ReadOnly: true, Managed: managed(m),
+		Processor: m.Processor, Machine: in.Root,
 	}
 	parsed, err := recipes.ParseVersion(version)
 	if err != nil {
