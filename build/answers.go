@@ -72,7 +72,7 @@ func parseAnswers(r io.Reader) (answers, error) {
 // site renders the answers as a script for CONFIG_SITE. What the user has said on the command line of configure stays.
 func (a answers) site() string {
 	var b strings.Builder
-	b.WriteString("# What configure found out when it was run before; it asks whatever is not here.\n")
+	b.WriteString("# What configure would find out; it asks whatever is not here.\n")
 	for _, name := range slices.Sorted(maps.Keys(a)) {
 		fmt.Fprintf(&b, "%s=${%[1]s='%s'}\n", name, a[name])
 	}
@@ -91,35 +91,30 @@ func (a answers) encode() []byte {
 // decodeAnswers reads what encode wrote, and knows nothing of what is not exactly that.
 func decodeAnswers(data []byte) (answers, bool) {
 	a, err := parseAnswers(bytes.NewReader(data))
-	return a, err == nil && len(a) > 0 && bytes.Equal(a.encode(), data)
+	if err != nil || len(a) == 0 || !bytes.Equal(a.encode(), data) {
+		return nil, false
+	}
+	return a, true
 }
 
 // maxAnswers is how many bytes of kept answers are read.
 const maxAnswers = 1 << 20
 
-// recall reads what is kept under a key; nothing when it is not there, or not whole, or there is no key.
-func (p *Plan) recall(key string) (a answers, found bool) {
+// recall reads what is kept under a key. there says that something is, although it may be of no use: then a is empty.
+func (p *Plan) recall(key string) (a answers, there bool) {
 	if key == "" {
 		return nil, false
 	}
-	file, err := os.Open(filepath.Join(p.known, key))
+	data, err := readKept(p.known, key, maxAnswers)
 	if err != nil {
-		return nil, false
+		return nil, !errors.Is(err, fs.ErrNotExist)
 	}
-	data, err := io.ReadAll(io.LimitReader(file, maxAnswers))
-	if errors.Join(err, file.Close()) != nil {
-		return nil, false
-	}
-	return decodeAnswers(data)
+	a, _ = decodeAnswers(data)
+	return a, true
 }
 
-// forget removes what is kept under a key.
-func (p *Plan) forget(key string) error {
-	if err := os.Remove(filepath.Join(p.known, key)); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+// doubt takes away what is kept under a key, and leaves in its place that the next run must ask for everything.
+func (p *Plan) doubt(key string) error { return keep(p.known, key, nil) }
 
 // remember keeps what configure found out.
 func (p *Plan) remember(key string) (err error) {
@@ -158,8 +153,8 @@ func keep(dir, name string, data []byte) (err error) {
 	return os.Rename(file.Name(), filepath.Join(dir, name))
 }
 
-// configure runs configure, with what is known when that is safe. A run that fails with it is repeated without: only what
-// configure found out by itself counts.
+// configure runs configure, with what is known when that is safe: what an earlier run found out here, else what is proven of this
+// toolchain. A run that fails with it is repeated without: only what configure found out by itself counts.
 func (m *making) configure(ctx context.Context, s Step) (others []ModuleFailure, err error) {
 	key := ""
 	if m.known != "" {
@@ -170,35 +165,55 @@ func (m *making) configure(ctx context.Context, s Step) (others []ModuleFailure,
 			key = "" // what could not be looked at may have changed
 		}
 	}
-	if a, found := m.recall(key); found {
-		if err := m.tell(a.site()); err != nil {
+	told, there := m.recall(key)
+	kept := len(told) > 0
+	if key != "" && !there { // what is there and of no use is a doubt
+		told = m.certain
+	}
+	if len(told) > 0 {
+		if err := m.tell(told.site()); err != nil {
 			return nil, fmt.Errorf("telling configure what is known: %w", err)
 		}
-		m.told = true
-		if others, err = m.run(ctx, s); err == nil || ctx.Err() != nil {
-			m.given = key
+		m.told = kept
+		others, err = m.run(ctx, s)
+		if ctx.Err() != nil {
 			return others, err
 		}
-		if err := m.again(key, s); err != nil {
+		if err == nil {
+			if m.given = key; kept {
+				return others, nil
+			}
+			return others, m.learn(ctx, s, key)
+		}
+		if err := m.again(s); err != nil {
 			return nil, fmt.Errorf("configuring again: %w", err)
 		}
 		m.told = false
-		m.note("configure failed with what it had found out before, and was run again without")
+		if err := m.doubt(key); err != nil {
+			m.note("what configure found out before cannot be replaced: " + err.Error())
+		}
+		m.note("configure failed with what was known before, and was run again without")
 	}
 	if others, err = m.run(ctx, s); err != nil || key == "" {
 		return others, err
 	}
+	return others, m.learn(ctx, s, key)
+}
+
+// learn keeps what configure found out, if nothing has changed since it was asked for key. What keeps it from that is noted; the
+// error is only that ctx has ended.
+func (m *making) learn(ctx context.Context, s Step, key string) error {
 	after, err := m.ask(ctx, s)
-	if err == nil && after == key { // else something has changed meanwhile, and the answers are about neither
+	if err == nil && after == key { // else the answers are about neither
 		err = m.remember(key)
 	}
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	if err != nil {
 		m.note("what configure found out is not kept: " + err.Error())
 	}
-	return others, nil
+	return nil
 }
 
 // tell writes what configure is told. The directory belongs to the build, which may have put anything there by now.
@@ -221,8 +236,8 @@ func (p *Plan) tell(script string) (err error) {
 }
 
 // again makes ready for another run of configure that is told nothing. The logs of the first are kept.
-func (p *Plan) again(key string, s Step) error {
-	return errors.Join(p.forget(key), p.tell(""), aside(p.log(s), "known"), aside(p.configLog(), "known"))
+func (p *Plan) again(s Step) error {
+	return errors.Join(p.tell(""), aside(p.log(s), "known"), aside(p.configLog(), "known"))
 }
 
 // aside renames a log, if it is there, to make room for another of its name.
@@ -233,13 +248,13 @@ func aside(log, suffix string) error {
 	return nil
 }
 
-// ask returns the key of everything that decides what configure finds out: the script, its arguments and environment, the kernel,
-// who runs it, what the compiler says of itself, and name, size and time of every header and library that the compiler, the
-// linker and pkg-config can find. An error means that something could not be looked at.
+// ask returns the key of everything that decides what configure finds out: the script, what the recipes tell it, its arguments and
+// environment, the kernel, who runs it, what the compiler says of itself, and name, size and time of every header and library that
+// the compiler, the linker and pkg-config can find. An error means that something could not be looked at.
 func (p *Plan) ask(ctx context.Context, s Step) (string, error) {
 	h := sha256.New()
 	line := func(key string, values ...string) { fmt.Fprintf(h, "%s %q\n", key, values) }
-	line("answers", "1", runtime.GOARCH)
+	line("answers", "1", runtime.GOARCH, string(p.certain.encode()))
 	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
 		return "", err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseAnswers(t *testing.T) {
@@ -87,7 +88,7 @@ type asking struct {
 }
 
 const (
-	compiler = "#!/bin/sh\ncase $* in\n*-v*) printf '#include <...> search starts here:\\n %[1]s/include\\nEnd of search list.\\n' ;;\n*) echo 'libraries: =%[1]s/lib:/nowhere' ;;\nesac\n"
+	compiler = "#!/bin/sh\ncase $* in\n*-v*) cat %[1]s/version; printf '#include <...> search starts here:\\n %[1]s/include\\nEnd of search list.\\n' ;;\n*) echo 'libraries: =%[1]s/lib:/nowhere' ;;\nesac\n"
 	asks     = ". \"$CONFIG_SITE\"; echo \"${ac_cv_func_fork-nothing}\" > given\n[ \"$ac_cv_func_fork\" != wrong ] || { ln -sf \"$PWD/../precious\" \"$CONFIG_SITE\"; exit 1; }\n" +
 		"test ! -f ../touch || echo >> ../include/a.h\n" + "echo ac_cv_func_fork=yes > config.log\n"
 )
@@ -101,6 +102,8 @@ func newAsking(t *testing.T) *asking {
 		}
 	}
 	m.write("include/a.h", "a")
+	m.write("lib/libold.so", "old")
+	m.write("version", "12")
 	m.write("precious", "mine")
 	m.write("cc", strings.ReplaceAll(compiler, "%[1]s", m.dir))
 	return m
@@ -109,6 +112,22 @@ func newAsking(t *testing.T) *asking {
 func (m *asking) write(name, text string) {
 	m.t.Helper()
 	if err := os.WriteFile(filepath.Join(m.dir, name), []byte(text), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *asking) remove(name string) {
+	m.t.Helper()
+	if err := os.Remove(filepath.Join(m.dir, name)); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// age gives a file another time.
+func (m *asking) age(name string) {
+	m.t.Helper()
+	before := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(filepath.Join(m.dir, name), before, before); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -152,14 +171,17 @@ func (m *asking) read(name string) string {
 // steps is what make and the training did.
 func (m *asking) steps() string { return m.read("steps") }
 
-// kept are the files with answers.
+// kept are the files with answers. An empty one has none.
 func (m *asking) kept() []string {
 	m.t.Helper()
 	files, err := filepath.Glob(filepath.Join(m.dir, "known/configure/*"))
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return files
+	return slices.DeleteFunc(files, func(file string) bool {
+		info, err := os.Stat(file)
+		return err == nil && info.Size() == 0
+	})
 }
 
 func TestConfigureOnce(t *testing.T) {
@@ -187,7 +209,19 @@ func TestConfigureOnce(t *testing.T) {
 		{"another compiler", func(m *asking) { m.write("cc", strings.ReplaceAll(compiler, "%[1]s", m.dir)+"# other\n") }, "nothing", 2},
 		{"a header has changed", func(m *asking) { m.write("include/a.h", "ab") }, "nothing", 2},
 		{"a header has come", func(m *asking) { m.write("include/sys/b.h", "") }, "nothing", 2},
+		{"a header has gone", func(m *asking) { m.remove("include/a.h") }, "nothing", 2},
+		{"a header was replaced by one of the same size", func(m *asking) { m.age("include/a.h") }, "nothing", 2},
 		{"a library has come", func(m *asking) { m.write("lib/libz.so", "") }, "nothing", 2},
+		{"a library has gone", func(m *asking) { m.remove("lib/libold.so") }, "nothing", 2},
+		{"a library has changed", func(m *asking) { m.write("lib/libold.so", "newer") }, "nothing", 2},
+		{"the same compiler, installed again", func(m *asking) { m.age("cc") }, "nothing", 2},
+		{"the same compiler, elsewhere", func(m *asking) {
+			if err := os.Rename(filepath.Join(m.dir, "cc"), filepath.Join(m.dir, "cc2")); err != nil {
+				m.t.Fatal(err)
+			}
+			m.request = func(r *Request) { r.Environ = []string{"CC=" + filepath.Join(m.dir, "cc2")} }
+		}, "nothing", 2},
+		{"another version behind the same command", func(m *asking) { m.write("version", "13") }, "nothing", 2},
 		{"not wanted", func(m *asking) { m.request = func(r *Request) { r.NoConfigCache = true } }, "nothing", 1},
 		{"truncated", func(m *asking) { keep(m, func(b []byte) []byte { return b[:len(b)-3] }) }, "nothing", 1},
 		{"empty", func(m *asking) { keep(m, func([]byte) []byte { return nil }) }, "nothing", 1},
@@ -213,7 +247,7 @@ func TestConfigureOnce(t *testing.T) {
 			}
 			var notes []string
 			if test.name == "wrong" {
-				notes = []string{"configure failed with what it had found out before, and was run again without"}
+				notes = []string{"configure failed with what was known before, and was run again without"}
 				if text, err := os.ReadFile(m.kept()[0]); err != nil || !bytes.Contains(text, []byte("ac_cv_func_fork='yes'\n")) {
 					t.Errorf("kept %q, %v", text, err)
 				}

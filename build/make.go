@@ -70,7 +70,7 @@ func Make(ctx context.Context, p *Plan, step func(name string) (done func(error)
 		}
 		if err != nil {
 			if m.given != "" && ctx.Err() == nil {
-				err = errors.Join(err, p.forget(m.given)) // perhaps it is to blame
+				err = errors.Join(err, p.doubt(m.given)) // perhaps it is to blame
 			}
 			return nil, err
 		}

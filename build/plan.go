@@ -75,6 +75,9 @@ type Request struct {
 	Launcher *Launcher
 	// Strict ends a profile-guided build that cannot be guided as planned, or of which a training test fails.
 	Strict bool
+	// Answers is what configure would find out with this machine's toolchain in any case, by the names under which it caches. It
+	// is told, unless the caller's environment, arguments or patches could make a difference, or an earlier run is known.
+	Answers map[string]string
 }
 
 // Step is one part of a plan: commands, one after the other, in the source tree, with one log.
@@ -116,11 +119,12 @@ type Plan struct {
 	Progress func(Progress)
 	Expected map[string]int64
 
-	jobs     int    // how many processes a command may use that is told
-	known    string // where configure's answers are kept; empty: nowhere
-	site     string // what configure is told in advance, a script
-	profiles string // where profiles are kept; empty: nowhere
-	strict   bool   // a training that is not whole is an error
+	jobs     int     // how many processes a command may use that is told
+	known    string  // where configure's answers are kept; empty: nowhere
+	certain  answers // what configure may be told where nothing is kept
+	site     string  // what configure is told in advance, a script
+	profiles string  // where profiles are kept; empty: nowhere
+	strict   bool    // a training that is not whole is an error
 
 	promised map[string]*recipes.Part // by extension module
 	left     map[string]bool          // extension modules that are left out on purpose
@@ -213,6 +217,9 @@ func NewPlan(r Request) *Plan {
 		p.profiles = filepath.Join(r.Known, "profile")
 		if !r.NoConfigCache {
 			p.known = filepath.Join(r.Known, "configure")
+			if r.plain() {
+				p.certain = r.Answers
+			}
 		}
 	}
 

@@ -158,12 +158,8 @@ func (p *Plan) forgetProfile(key string) error {
 // restoreProfile puts a kept profile into the source tree, and reports whether it did: one that is not there, or not whole, or
 // cannot be put there, is made anew.
 func (p *Plan) restoreProfile(key string) bool {
-	file, err := os.Open(filepath.Join(p.profiles, key))
+	data, err := readKept(p.profiles, key, maxProfileBytes)
 	if err != nil {
-		return false
-	}
-	data, err := io.ReadAll(io.LimitReader(file, maxProfileBytes+1))
-	if errors.Join(err, file.Close()) != nil {
 		return false
 	}
 	f, ok := decodeProfile(data)

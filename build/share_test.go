@@ -87,7 +87,7 @@ func TestMakeShared(t *testing.T) {
 	if _, err := Make(t.Context(), p, func(string) func(error) { return func(error) {} }); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := os.ReadFile(filepath.Join(p.Logs, "compile.log")); err != nil || string(text) != "$ make\n" {
+	if text, err := os.ReadFile(filepath.Join(p.Logs, "compile.log")); err != nil || string(Untimed(text)) != "$ make\n" {
 		t.Errorf("log %q, %v", text, err)
 	}
 

@@ -537,7 +537,7 @@ func FuzzLoad(f *testing.F) {
 			for _, s := range c.Series {
 				for _, r := range s.Releases {
 					reread(t, r)
-					c.Quirks(r, Toolchain{"gcc", "14.2.0", "glibc", ""}, "release")
+					c.Quirks(r, Toolchain{"gcc", "14.2.0", "glibc", "", ""}, "release")
 				}
 			}
 		}

@@ -17,6 +17,7 @@ type Toolchain struct {
 	CompilerVersion string // "12.2.0"; empty where it is not known
 	Libc            string // "glibc" or "musl"; empty: neither
 	LibcVersion     string // "2.36"; empty where it is not known, as with musl
+	Machine         string // what it compiles for: "x86_64", with pointers of 64 bits; empty: another
 }
 
 // A Quirk is what some releases need, or cannot do, with some compilers or C libraries.

@@ -9,6 +9,7 @@
 //	profiles.toml          how an interpreter is compiled
 //	quirks.toml            what is different with some compilers and C libraries; may be missing
 //	failures.toml          what the log of a failed build says, and what helps; may be missing
+//	configure/*.toml       what configure finds out on every machine with some C library; may be missing
 //
 // A new release is a stanza in one file, a new distribution a new file. Load refuses unknown keys, malformed or repeated
 // digests, proofs that are none, lists out of order and names without a counterpart, so a catalogue that loads is consistent.
@@ -34,7 +35,7 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-//go:embed cpython/*.toml platforms/*.toml *.toml
+//go:embed configure/*.toml cpython/*.toml platforms/*.toml *.toml
 var embedded embed.FS
 
 // A Catalogue is everything that the recipes say. Nothing in it refers to the host. Only Extend changes it; otherwise it may be
@@ -47,6 +48,8 @@ type Catalogue struct {
 	Profiles  []*Profile  // in the order of profiles.toml, the default first
 	AllQuirks []*Quirk    // in the order of quirks.toml; Quirks has those of one build
 	Failures  []*Failure  // in the order of failures.toml, the most telling first
+	// AllAnswers is by file name; Answers has those of one build.
+	AllAnswers []*Answers
 }
 
 // A Profile is a way to compile an interpreter.
@@ -120,6 +123,9 @@ func Load(fsys fs.FS) (*Catalogue, error) {
 		return nil, err
 	}
 	if err := c.loadFailures(fsys); err != nil {
+		return nil, err
+	}
+	if err := c.loadAnswers(fsys); err != nil {
 		return nil, err
 	}
 	if err := c.loadSeries(fsys); err != nil {

@@ -94,6 +94,9 @@ const whatCompiles = `#include <limits.h>
 #elif defined __linux__
 "libc" "musl" ;
 #endif
+#if defined __x86_64__ && defined __LP64__
+"machine" "x86_64" ;
+#endif
 `
 
 // toolchain asks the preprocessor, with the flags of the build, what it belongs to. What it does not say stays empty.
@@ -116,7 +119,7 @@ func toolchain(ctx context.Context, cc []string, work string, needs Needs) (reci
 func parseToolchain(output []byte) (t recipes.Toolchain) {
 	words := strings.Fields(string(output))
 	for i, word := range words {
-		if word != `"compiler"` && word != `"libc"` {
+		if word != `"compiler"` && word != `"libc"` && word != `"machine"` {
 			continue
 		}
 		said := words[i+1:]
@@ -125,10 +128,13 @@ func parseToolchain(output []byte) (t recipes.Toolchain) {
 			continue
 		}
 		name, version := strings.Trim(said[0], `"`), strings.Join(said[1:end], ".")
-		if word == `"compiler"` {
+		switch word {
+		case `"compiler"`:
 			t.Compiler, t.CompilerVersion = name, version
-		} else {
+		case `"libc"`:
 			t.Libc, t.LibcVersion = name, version
+		default:
+			t.Machine = name
 		}
 	}
 	return t

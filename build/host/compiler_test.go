@@ -77,6 +77,7 @@ func TestParseToolchain(t *testing.T) {
 		{"a word alone", "\"compiler\"\n", recipes.Toolchain{}},
 		{"no end", "\"compiler\" \"gcc\" 12 2 0\n", recipes.Toolchain{}},
 		{"no name", "\"compiler\" ;\n", recipes.Toolchain{}},
+		{"a processor", "\"libc\" \"glibc\" 2 43 ;\n\"machine\" \"x86_64\" ;\n", recipes.Toolchain{Libc: "glibc", LibcVersion: "2.43", Machine: "x86_64"}},
 	} {
 		if got := parseToolchain([]byte(test.output)); got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
@@ -143,19 +144,19 @@ func TestRealToolchain(t *testing.T) {
 		if real.Compiler != cc || real.CompilerVersion != strings.TrimSpace(output.String()) {
 			t.Errorf("%+v, but %s %s says %s", real, cc, version, &output)
 		}
-		if glibc := real.Libc == "glibc" && strings.Count(real.LibcVersion, ".") == 1; !glibc && real != (recipes.Toolchain{Compiler: real.Compiler, CompilerVersion: real.CompilerVersion, Libc: "musl"}) {
+		if glibc := real.Libc == "glibc" && strings.Count(real.LibcVersion, ".") == 1; !glibc && real != (recipes.Toolchain{Compiler: real.Compiler, CompilerVersion: real.CompilerVersion, Libc: "musl", Machine: real.Machine}) {
 			t.Errorf("%+v is neither glibc nor musl", real)
 		}
 		for _, test := range []struct {
 			name, cppflags string
 			want           recipes.Toolchain
 		}{
-			{"musl", "-nostdinc -I" + bare, recipes.Toolchain{Compiler: real.Compiler, CompilerVersion: real.CompilerVersion, Libc: "musl"}},
-			{"uClibc", "-D__UCLIBC__", recipes.Toolchain{Compiler: real.Compiler, CompilerVersion: real.CompilerVersion}},
+			{"musl", "-nostdinc -I" + bare, recipes.Toolchain{Compiler: real.Compiler, CompilerVersion: real.CompilerVersion, Libc: "musl", Machine: real.Machine}},
+			{"uClibc", "-D__UCLIBC__", recipes.Toolchain{Compiler: real.Compiler, CompilerVersion: real.CompilerVersion, Machine: real.Machine}},
 			{"clang", "-U__clang__ -U__clang_major__ -U__clang_minor__ -U__clang_patchlevel__ -D__clang__ -D__clang_major__=18 -D__clang_minor__=1 -D__clang_patchlevel__=3",
-				recipes.Toolchain{Compiler: "clang", CompilerVersion: "18.1.3", Libc: real.Libc, LibcVersion: real.LibcVersion}},
-			{"Apple's", "-D__clang__ -D__apple_build_version__=1", recipes.Toolchain{Libc: real.Libc, LibcVersion: real.LibcVersion}},
-			{"Intel's", "-D__INTEL_LLVM_COMPILER=1", recipes.Toolchain{Libc: real.Libc, LibcVersion: real.LibcVersion}},
+				recipes.Toolchain{Compiler: "clang", CompilerVersion: "18.1.3", Libc: real.Libc, LibcVersion: real.LibcVersion, Machine: real.Machine}},
+			{"Apple's", "-D__clang__ -D__apple_build_version__=1", recipes.Toolchain{Libc: real.Libc, LibcVersion: real.LibcVersion, Machine: real.Machine}},
+			{"Intel's", "-D__INTEL_LLVM_COMPILER=1", recipes.Toolchain{Libc: real.Libc, LibcVersion: real.LibcVersion, Machine: real.Machine}},
 			{"macros with the names that we use", "-Dgcc=1 -Dcompiler=2 -Dglibc=3", real},
 		} {
 			if got := ask(test.cppflags); got != test.want {

@@ -177,7 +177,7 @@ The last line on standard output is the path of the installed interpreter. The d
 	flags.StringVar(&f.launcher, "launcher", a.env("PYBUILD_LAUNCHER", install.LauncherNone), "what make calls the compiler through: "+strings.Join(install.Launchers(), ", ")+"; not what is guided by a profile [PYBUILD_LAUNCHER]")
 	flags.StringVar(&f.pgo, "pgo", pgoModes[0], "what a profile-guided compilation needs of its training: auto (what fails is left out, and said), require (all of it)")
 	flags.DurationVar(&f.timeout, "timeout", 6*time.Hour, "how long one command of the build may take; 0 is for ever")
-	flags.BoolVar(&f.noConfigCache, "no-config-cache", false, "let configure find out everything anew, instead of using what it found out for an earlier build")
+	flags.BoolVar(&f.noConfigCache, "no-config-cache", false, "let configure find out everything by itself, instead of telling it what is known: from an earlier build, or of the C library")
 	flags.BoolVar(&f.test, "test", false, "also run CPython's own tests before installing")
 	flags.StringVar(&f.report, "report", "", "also write what happened, and how long it took, to `FILE`: .html, .json, .xml (JUnit) or .md")
 	flags.BoolVar(&f.dry, "dry-run", false, "show what would be done, and do nothing")

@@ -453,6 +453,7 @@ func (in *Installer) request(rel *recipes.Selection, o Options, s *site, w *work
 	}
 	if s != nil {
 		r.HostArgs, r.HostEnv, r.Quirks = s.found.ConfigureArgs, s.found.Env, s.quirks
+		r.Answers = in.Catalogue.Answers(s.found.Toolchain)
 		r.Launcher = s.launcher
 		writable := w.writable()
 		if s.launched != "" {

@@ -331,3 +331,19 @@ func TestDescribe(t *testing.T) {
 		t.Errorf("made %v, %v", entries, err)
 	}
 }
+
+// TestRequestAnswers: configure is told what the recipes know of the toolchain that was found, and of no other.
+func TestRequestAnswers(t *testing.T) {
+	in, _ := installer(t, fstest.MapFS{})
+	rel := resolve(t, in, "3.13.5")
+	o := Options{Prefix: "/opt/python", Profile: in.Catalogue.Profiles[0], Jobs: 1}
+	for _, test := range []struct {
+		libc string
+		want bool
+	}{{"2.36", true}, {"2.17", false}} {
+		s := &site{builder: &builder{}, found: &host.Findings{Toolchain: recipes.Toolchain{Compiler: "gcc", CompilerVersion: "12.2.0", Libc: "glibc", LibcVersion: test.libc, Machine: "x86_64"}}}
+		if r := in.request(rel, o, s, &workspace{}, "SOURCE"); (len(r.Answers) > 0) != test.want {
+			t.Errorf("glibc %s: %d answers", test.libc, len(r.Answers))
+		}
+	}
+}
