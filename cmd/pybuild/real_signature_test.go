@@ -96,7 +96,7 @@ func TestRealSignature(t *testing.T) {
 				}
 			}
 			cmd := exec.CommandContext(t.Context(), program, args...)
-			cmd.Env = append(os.Environ(), "PYBUILD_CACHE="+cache)
+			cmd.Env = append([]string{"PYBUILD_PROFILE=quick"}, append(os.Environ(), "PYBUILD_CACHE="+cache)...) // unless the caller has another
 			out, err := cmd.CombinedOutput()
 			status := 4
 			if test.flip == "" && !strings.Contains(test.want, " ") {

@@ -60,7 +60,7 @@ type event struct {
 func pybuild(t testing.TB, want, program, cache string, args ...string) event {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program, append(args, "--json")...)
-	cmd.Env = append(os.Environ(), "PYBUILD_CACHE="+cache)
+	cmd.Env = append([]string{"PYBUILD_PROFILE=quick"}, append(os.Environ(), "PYBUILD_CACHE="+cache)...) // unless the caller has another
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -142,7 +142,7 @@ func testReal(t *testing.T, program, cache, version string) {
 	}
 	t.Logf("the same command again: %.1f s", again.Seconds)
 	cmd := exec.CommandContext(t.Context(), program, "verify", installed.Executable)
-	cmd.Env = append(os.Environ(), "PYBUILD_CACHE="+cache)
+	cmd.Env = append([]string{"PYBUILD_PROFILE=quick"}, append(os.Environ(), "PYBUILD_CACHE="+cache)...) // unless the caller has another
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("pybuild verify: %v\n%s", err, out)
 	}
@@ -288,7 +288,7 @@ func difference(before, after map[string]string) string {
 func fetched(b *testing.B, program, cache, version string) string {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), program, "fetch", version, "--quiet")
-	cmd.Env = append(os.Environ(), "PYBUILD_CACHE="+cache)
+	cmd.Env = append([]string{"PYBUILD_PROFILE=quick"}, append(os.Environ(), "PYBUILD_CACHE="+cache)...) // unless the caller has another
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

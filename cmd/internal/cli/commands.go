@@ -251,7 +251,7 @@ shown without looking.`,
 	cmd.Flags().StringVar(&distribution, "for", "", "the packages of another distribution, `ID:VERSION_ID` as in debian:13")
 	cmd.Flags().BoolVar(&installNeeds, "install", false, "install what is missing with the distribution's package manager")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask before installing")
-	cmd.Flags().StringVar(&profile, "profile", a.env("PYBUILD_PROFILE", "quick"), "the profile that will be built")
+	cmd.Flags().StringVar(&profile, "profile", a.env("PYBUILD_PROFILE", defaultProfile), "the profile that will be built")
 	cmd.Flags().StringSliceVar(&with, "with", nil, "parts that must be there")
 	cmd.Flags().StringSliceVar(&without, "without", nil, "parts to leave out on purpose")
 	return cmd

@@ -149,7 +149,7 @@ func explain(ctx context.Context, err error) failure {
 	case errors.As(err, &clock):
 		set(3, "clock", "set the clock: make and the verification of signatures depend on it")
 	case errors.As(err, &memory):
-		set(3, "memory", "free some memory, add swap, or build on another machine")
+		set(3, "memory", "free some memory, add swap, or build on another machine; `--profile quick` needs the least")
 	case errors.As(err, &nowhereTo):
 		if !slices.ContainsFunc(nowhereTo.Unfit, func(u *host.UnfitError) bool { return u.Reason != host.UnfitSpace }) {
 			set(8, "no-space", "make room, or place the build elsewhere with --build-dir DIR")

@@ -127,6 +127,9 @@ type installFlags struct {
 // pgoModes are the values of --pgo, the default first.
 var pgoModes = []string{"auto", "require"}
 
+// defaultProfile is for those who wait once and use the interpreter for years.
+const defaultProfile = "release"
+
 // defaultText is the value of --mark-managed without one. A file of this name is ./default.
 const defaultText = "default"
 
@@ -158,7 +161,7 @@ The last line on standard output is the path of the installed interpreter. The d
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.profile, "profile", a.env("PYBUILD_PROFILE", "quick"), "how the interpreter is compiled: quick, release, native, debug [PYBUILD_PROFILE]")
+	flags.StringVar(&f.profile, "profile", a.env("PYBUILD_PROFILE", defaultProfile), "how the interpreter is compiled: release, quick, native, debug [PYBUILD_PROFILE]")
 	flags.StringSliceVar(&f.with, "with", nil, "parts that must be there: tkinter, gdbm, ndbm, tests, shared, static, debug-info, ...")
 	flags.StringSliceVar(&f.without, "without", nil, "parts to leave out on purpose")
 	flags.BoolVar(&f.installNeeds, "install-deps", false, "install missing build dependencies with the distribution's package manager")
