@@ -63,6 +63,13 @@ func TestPlan(t *testing.T) {
 		return "\ncompile: make profile-gen-stamp -j2\ntrain: ./python -m test --pgo --timeout=600 -j2\ncompile: make clean-retain-profile\ncompile: touch profile-run-stamp" + before
 	}
 	const link = "\ncompile: make CFLAGS_NODIST=-g0 $(PGO_PROF_USE_FLAG) LDFLAGS_NODIST= -fno-lto -j2 "
+	// tested is a plan in which tests of 3.11 are run that are not installed.
+	tested := func(plan string) string {
+		plan = strings.Replace(plan, " --disable-test-modules", "", 1)
+		plan = strings.Replace(plan, "\nstage", "\nstage: rm -rf Lib/test Lib/ctypes/test Lib/distutils/tests Lib/idlelib/idle_test Lib/lib2to3/tests Lib/tkinter/test Lib/unittest/test\nstage", 1)
+		return plan + "\nstage: find /b/stage/opt/python -path */lib-dynload/* ( -name _testbuffer.* -o -name _testcapi.* -o -name _testclinic.* -o -name _testimportmultiple.*" +
+			" -o -name _testinternalcapi.* -o -name _testmultiphase.* -o -name _ctypes_test.* -o -name _xxtestfuzz.* -o -name xxlimited.* -o -name xxlimited_35.* ) -delete"
+	}
 	unlinked := []string{"--without-lto"}
 	for _, test := range []struct {
 		name, spec, profile string
@@ -78,12 +85,12 @@ func TestPlan(t *testing.T) {
 				"\nstage: rm -f /b/stage/opt/python/lib/libpython3.so", ""},
 		{"the same in an old series", "3.9.2", "release", func(r *Request) { r.With = []string{"tests"} },
 			configure + " --enable-optimizations --with-lto" + guided(link+"Programs/_testembed") + make("python3.9"), ""},
-		{"for this processor", "3.11.2", "native", nil, configure + " --enable-optimizations --with-lto --disable-test-modules --without-static-libpython" +
-			guided(strings.Replace(link, "-g0", "-g0 -march=native", 1)+"Programs/_freeze_module Programs/_testembed") + make("python3.11"), ""},
+		{"for this processor", "3.11.2", "native", nil, tested(configure + " --enable-optimizations --with-lto --disable-test-modules --without-static-libpython" +
+			guided(strings.Replace(link, "-g0", "-g0 -march=native", 1)+"Programs/_freeze_module Programs/_testembed") + make("python3.11")), ""},
 		{"profile-guided, without the linker by the user's argument", "3.11.2", "release", func(r *Request) { r.ConfigureArgs = unlinked },
-			configure + " --enable-optimizations --with-lto --disable-test-modules --without-static-libpython --without-lto" + guided("") + make("python3.11"), ""},
+			tested(configure + " --enable-optimizations --with-lto --disable-test-modules --without-static-libpython --without-lto" + guided("") + make("python3.11")), ""},
 		{"profile-guided by the user's own argument", "3.11.2", "quick", func(r *Request) { r.ConfigureArgs = []string{"--enable-optimizations"} },
-			configure + " --disable-test-modules --without-static-libpython --enable-optimizations" + guided("") + make("python3.11"), ""},
+			tested(configure + " --disable-test-modules --without-static-libpython --enable-optimizations" + guided("") + make("python3.11")), ""},
 		{"neither, by the user's argument", "3.11.2", "release", func(r *Request) { r.ConfigureArgs = []string{"--disable-optimizations"} },
 			configure + " --enable-optimizations --with-lto --disable-test-modules --without-static-libpython --disable-optimizations" + make("python3.11"), ""},
 		{"debug", "3.11.2", "debug", nil, configure + " --with-pydebug --disable-test-modules --without-static-libpython" + make("python3.11"), ""},
@@ -110,7 +117,7 @@ func TestPlan(t *testing.T) {
 		},
 			configure + " --host-arg --disable-test-modules --without-static-libpython --with-tzpath=/a b" + make("python3.11"), ""},
 		{"patch and test", "3.11.2", "quick", func(r *Request) { r.Patches = []string{"/p/1.diff"}; r.Test = true },
-			"patch: patch --batch --forward --strip=1 --input=/p/1.diff\n" + configure + " --disable-test-modules --without-static-libpython" + strings.Replace(make("python3.11"), "\nstage", "\ntest: make test\nstage", 1), ""},
+			tested("patch: patch --batch --forward --strip=1 --input=/p/1.diff\n" + configure + " --disable-test-modules --without-static-libpython" + strings.Replace(make("python3.11"), "\nstage", "\ntest: make test\nstage", 1)), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := request(t, test.spec, test.profile)

@@ -191,9 +191,13 @@ func NewPlan(r Request) *Plan {
 	configure := []string{"./configure", "--prefix=" + r.Prefix, "--enable-option-checking=fatal", "--with-ensurepip=install"}
 	configure = slices.Concat(configure, series.ConfigureArgs, r.HostArgs, profileArgs, quirkArgs)
 	var remove, disabled []string
-	if !tests {
+	optimized := asked(slices.Concat(configure, r.ConfigureArgs), recipes.Optimizations, "--disable-optimizations")
+	tested := r.Test || optimized && series.NoTests.Training // they are run, and need their extension modules
+	if !tests && !tested {
 		configure = append(configure, series.NoTests.ConfigureArgs...)
 		disabled = append(disabled, series.NoTests.Extensions...)
+	}
+	if !tests && (tested || len(series.NoTests.ConfigureArgs) == 0) {
 		remove = series.NoTests.Directories
 	}
 	if !slices.Contains(r.With, "static") {
@@ -233,7 +237,7 @@ func NewPlan(r Request) *Plan {
 	configure = append(configure, r.ConfigureArgs...)
 	p.Steps = append(p.Steps, Step{Name: "configure", Commands: [][]string{configure}, Env: []string{"CONFIG_SITE=" + p.site}})
 	switch final := compile(r, "make"); {
-	case asked(configure, recipes.Optimizations, "--disable-optimizations"):
+	case optimized:
 		p.Steps = append(p.Steps, p.guided(r, asked(configure, "--with-lto", "--without-lto"), shared)...)
 	case r.Launcher != nil:
 		p.Steps = append(p.Steps, r.Launcher.through(final, r.Source, p.variable("CFLAGS_NODIST")))
@@ -243,7 +247,7 @@ func NewPlan(r Request) *Plan {
 	if r.Test {
 		p.Steps = append(p.Steps, Step{Name: "test", Commands: [][]string{{"make", "test"}}})
 	}
-	p.Steps = append(p.Steps, p.stage(r, remove, shared))
+	p.Steps = append(p.Steps, p.stage(r, remove, tested && !tests, shared))
 	return p
 }
 
@@ -342,10 +346,26 @@ func (p *Plan) divide(r Request) (disabled []string) {
 	return disabled
 }
 
+// untest returns the command that removes from the stage the extension modules that only tests use; nil when there are none.
+func (p *Plan) untest(parts []*recipes.Part) (argv []string) {
+	for _, part := range parts {
+		if part.Name != "tests" {
+			continue
+		}
+		for _, x := range part.Extensions {
+			argv = append(argv, "-o", "-name", x.Name+".*")
+		}
+	}
+	if argv == nil {
+		return nil
+	}
+	return slices.Concat([]string{"find", p.Stage, "-path", "*/lib-dynload/*", "("}, argv[1:], []string{")", "-delete"})
+}
+
 // stage installs below the stage: first what make installs, then pip, whose scripts must name the interpreter's final path. make
 // itself must not use several processes: its rules for an installation need each other's directories, and do not say so
 // (https://github.com/python/cpython/issues/109796).
-func (p *Plan) stage(r Request, remove []string, shared bool) Step {
+func (p *Plan) stage(r Request, remove []string, untest, shared bool) Step {
 	executable := filepath.Join("bin", r.Release.Executable())
 	python, script, wrapper := filepath.Join(p.Stage, executable), filepath.Join(r.Home, "complete.py"), filepath.Join(r.Home, "installing.sh")
 	p.Files[script], p.Files[wrapper] = complete, installing
@@ -359,6 +379,9 @@ func (p *Plan) stage(r Request, remove []string, shared bool) Step {
 	)
 	if !slices.Contains(r.With, "static") && len(r.Release.Series.NoStatic) == 0 {
 		s.Commands = append(s.Commands, []string{"find", p.Stage, "-name", "libpython*.a", "-delete"})
+	}
+	if argv := p.untest(r.Parts); untest && argv != nil {
+		s.Commands = append(s.Commands, argv)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Links)) {
 		s.Commands = append(s.Commands, []string{"ln", "-s", r.Links[name], filepath.Join(p.Stage, "bin", name)})

@@ -36,7 +36,8 @@ type Series struct {
 type NoTests struct {
 	ConfigureArgs []string `toml:"configure_args"` // 3.10 and newer know how themselves
 	Extensions    []string `toml:"extensions"`     // not to be built, as Modules/Setup.local calls them
-	Directories   []string `toml:"directories"`    // slash-separated, below the source tree; removed before the installation
+	Directories   []string `toml:"directories"`    // slash-separated, below the source tree; removed before make installs them
+	Training      bool     `toml:"training"`       // tests that train a guided build need the extension modules
 }
 
 // An Identity names who a Sigstore certificate must have been issued to, and by whom. The zero value is nobody.
