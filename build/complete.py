@@ -38,31 +38,54 @@ def install_pip(executable):
     runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 
-def compile_below(directory, stage, jobs, skip):
-    """Compile as if the stage were not there: tracebacks name the path of a module, which is in the compiled file.
+def compile_share(stage, directory, skip, first, step):
+    """Compile every step-th file below the directory as if the stage were not there: tracebacks name the path of a module, which is in
+    the compiled file.
 
     skip is an expression for what follows the directory in the path of a file.
     """
-    if sys.version_info < (3, 9):
-        final = {"ddir": "/" + os.path.relpath(directory, stage)}
-    else:
-        final = {"stripdir": stage, "prependdir": "/"}
-    compileall.compile_dir(directory, quiet=1, workers=jobs, rx=re.compile(re.escape(directory + os.sep) + skip), **final)
+    skip = re.compile(re.escape(directory + os.sep) + skip)
+    sources = []
+    for parent, directories, files in os.walk(directory):
+        directories.sort()
+        sources += [os.path.join(parent, name) for name in sorted(files) if name.endswith(".py")]
+    for source in sources[first::step]:
+        if sys.version_info < (3, 9):
+            final = {"ddir": "/" + os.path.relpath(os.path.dirname(source), stage)}
+        else:
+            final = {"stripdir": stage, "prependdir": "/"}
+        compileall.compile_file(source, quiet=1, rx=skip, **final)
+
+
+def run(*args):
+    return subprocess.Popen([sys.executable, "-I", "-B", "-W", "ignore", os.path.abspath(__file__), *args])
+
+
+def wait(what, process):
+    if process.wait():
+        sys.exit(f"{what} ended with {process.returncode}")
+
+
+def compile_below(stage, directory, jobs, skip):
+    """Compile with so many processes. Those of compileall talk through sockets, whose names cannot be as long as the stage's."""
+    for process in [run("compile", stage, directory, skip, str(first), str(jobs)) for first in range(jobs)]:
+        wait("compiling", process)
 
 
 def main():
     executable, stage, jobs = sys.argv[1:]
     jobs = int(jobs[len("-j"):])
     lib = os.path.dirname(os.__file__)
-    pip = subprocess.Popen([sys.executable, "-I", "-B", os.path.abspath(__file__), executable])
-    compile_below(lib, stage, jobs, "(site-packages/|config-|.*(bad_coding|badsyntax|lib2to3/tests/data))")
-    if pip.wait():
-        sys.exit(f"pip ended with {pip.returncode}")
-    compile_below(os.path.join(lib, "site-packages"), stage, jobs, ".*badsyntax")
+    pip = run("pip", executable)
+    compile_below(stage, lib, jobs, "(site-packages/|config-|.*(bad_coding|badsyntax|lib2to3/tests/data))")
+    wait("pip", pip)
+    compile_below(stage, os.path.join(lib, "site-packages"), jobs, ".*badsyntax")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        install_pip(sys.argv[1])
+    if sys.argv[1] == "pip":
+        install_pip(sys.argv[2])
+    elif sys.argv[1] == "compile":
+        compile_share(*sys.argv[2:5], first=int(sys.argv[5]), step=int(sys.argv[6]))
     else:
         main()
