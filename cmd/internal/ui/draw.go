@@ -221,7 +221,9 @@ func (u *UI) startClock() {
 			case <-stop:
 				return
 			case <-clock.C:
-				u.mu.Lock()
+				if !u.mu.TryLock() {
+					continue // somebody writes or asks something, and the next tick is near
+				}
 				if u.clock == stop {
 					u.turn++
 					u.draw()
