@@ -196,20 +196,24 @@ func TestClock(t *testing.T) {
 		u := New(Options{Out: &out, Progress: "bar"})
 		first, second := u.Step("3.11.2", "stage"), u.Step("3.13.5", "resolve")
 		time.Sleep(time.Second)
+		synctest.Wait()
 		asked := out.Len()
 		answered := u.Alone() // nobody draws into a question
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := out.String()[asked:]; got != wiped {
 			t.Errorf("while something is asked: %q", got)
 		}
 		answered()
 		first(nil)
 		second(nil)
+		synctest.Wait()
 		if n := strings.Count(out.String(), "\r\033[2K3.11.2 stage · 3.13.5 resolve"); n < 4 {
 			t.Errorf("drawn %d times: %q", n, &out)
 		}
 		ended := out.Len()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := out.String()[ended:]; got != "" {
 			t.Errorf("after the end: %q", got)
 		}
