@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // A Matrix says which Pythons are tried on which distributions. Vagrant reads the same file; what it needs besides is checked here
@@ -14,7 +15,11 @@ type Matrix struct {
 	Distributions []MatrixDistribution `json:"distributions"`
 	Pythons       []string             `json:"pythons"`  // versions: "3.13.5"
 	Profiles      []string             `json:"profiles"` // names: "quick"
-	Failures      []MatrixFailure      `json:"failures"`
+	// Upgrades are the newer patch releases to which Pythons are upgraded once they are proven: "3.13.5": "3.13.15".
+	Upgrades map[string]string `json:"upgrades,omitempty"`
+	// Tests are the cells in which CPython's own tests have to pass: "debian-13/3.13.5".
+	Tests    []string        `json:"tests,omitempty"`
+	Failures []MatrixFailure `json:"failures"`
 }
 
 // A MatrixDistribution is one release of a distribution.
@@ -65,6 +70,17 @@ func ReadMatrix(r io.Reader) (*Matrix, error) {
 				return nil, fmt.Errorf("matrix: %q is empty or comes twice", name)
 			}
 			seen[name] = true
+		}
+	}
+	for from, to := range m.Upgrades {
+		if !slices.Contains(m.Pythons, from) || to == "" {
+			return nil, fmt.Errorf("matrix: the upgrade of %s to %q is of no Python here, or to none", from, to)
+		}
+	}
+	for _, cell := range m.Tests {
+		distribution, python, _ := strings.Cut(cell, "/")
+		if !slices.Contains(names, distribution) || !slices.Contains(m.Pythons, python) {
+			return nil, fmt.Errorf("matrix: the tests of %q are of no cell", cell)
 		}
 	}
 	for _, f := range m.Failures {

@@ -47,6 +47,12 @@ func TestMatrixFile(t *testing.T) {
 			t.Errorf("Python %s: %v", name, err)
 		}
 	}
+	for from, to := range m.Upgrades {
+		rel, err := c.Resolve(to)
+		if err != nil || rel.String() != to || !strings.HasPrefix(from, rel.Version.Series()+".") {
+			t.Errorf("the upgrade of %s to %s: %v", from, to, err)
+		}
+	}
 	for _, name := range m.Profiles {
 		if _, err := c.Profile(name); err != nil {
 			t.Error(err)
@@ -58,6 +64,8 @@ const smallMatrix = `{
 	"distributions": [{ "name": "debian-12", "id": "debian:12" }, { "name": "debian-13", "id": "debian:13" }],
 	"pythons": ["3.9.2", "3.13.5"],
 	"profiles": ["quick", "debug"],
+	"upgrades": { "3.13.5": "3.13.15" },
+	"tests": ["debian-13/3.13.5"],
 	"failures": [{ "distribution": "debian-13", "python": "3.9.2", "reason": "too old" }, { "distribution": "debian-12", "python": "3.9.2", "profile": "debug", "reason": "too slow" }]
 }`
 
@@ -84,6 +92,9 @@ func TestReadMatrix(t *testing.T) {
 		{"twice", `"quick", "debug"`, `"quick", "quick"`, `matrix: "quick" is empty or comes twice`},
 		{"nameless", `"name": "debian-12"`, `"name": ""`, `matrix: "" is empty or comes twice`},
 		{"of no cell", `"python": "3.9.2", "reason"`, `"python": "3.9", "reason"`, "matrix: the failure debian-13 3.9  is of no cell"},
+		{"upgrade of none", `"3.13.5": "`, `"3.12.5": "`, `matrix: the upgrade of 3.12.5 to "3.13.15" is of no Python here, or to none`},
+		{"upgrade to none", `"3.13.15"`, `""`, `matrix: the upgrade of 3.13.5 to "" is of no Python here, or to none`},
+		{"tests", `-13/3.13.5"`, `-13/3.13.6"`, `matrix: the tests of "debian-13/3.13.6" are of no cell`},
 		{"no reason", `"too old"`, `""`, "matrix: the failure debian-13 3.9.2  has no reason"},
 	} {
 		_, err := ReadMatrix(strings.NewReader(strings.Replace(smallMatrix, row.old, row.new, 1)))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +12,7 @@ import (
 	"pybuild/recipes"
 )
 
-// matrixCells are the cells of the matrix whose distribution has a suite.
+// matrixCells are the cells of the matrix whose distribution has a suite, as .ci/matrix has them.
 func matrixCells(t *testing.T) (list []string) {
 	t.Helper()
 	f, err := os.Open("../../recipes/matrix.json")
@@ -29,7 +30,11 @@ func matrixCells(t *testing.T) (list []string) {
 	}
 	for _, c := range m.Cells() {
 		if suite := suites[c.Distribution]; suite != "" {
-			list = append(list, fmt.Sprintf("%s %s %s %s", c.Distribution, c.Python, c.Profile, suite))
+			newer, tests := cmp.Or(m.Upgrades[c.Python], "-"), "-"
+			if slices.Contains(m.Tests, c.Distribution+"/"+c.Python) {
+				tests = "tests"
+			}
+			list = append(list, fmt.Sprintf("%s %s %s %s %s %s", c.Distribution, c.Python, c.Profile, suite, newer, tests))
 		}
 	}
 	return list
