@@ -117,7 +117,9 @@ func TestPlan(t *testing.T) {
 		},
 			configure + " --host-arg --disable-test-modules --without-static-libpython --with-tzpath=/a b" + make("python3.11"), ""},
 		{"patch and test", "3.11.2", "quick", func(r *Request) { r.Patches = []string{"/p/1.diff"}; r.Test = true },
-			tested("patch: patch --batch --forward --strip=1 --input=/p/1.diff\n" + configure + " --disable-test-modules --without-static-libpython" + strings.Replace(make("python3.11"), "\nstage", "\ntest: make test\nstage", 1)), ""},
+			tested("patch: patch --batch --forward --strip=1 --input=/p/1.diff\n" + configure + " --disable-test-modules --without-static-libpython" + strings.Replace(make("python3.11"), "\nstage", "\ntest: make test EXTRATESTOPTS=-x test_gdb\nstage", 1)), ""},
+		{"gdb's tests need debug information", "3.11.2", "quick", func(r *Request) { r.With, r.Test = []string{"debug-info"}, true },
+			tested(configure + " --disable-test-modules --without-static-libpython" + strings.Replace(make("python3.11"), "\nstage", "\ntest: make test\nstage", 1)), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := request(t, test.spec, test.profile)
