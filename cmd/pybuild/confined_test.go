@@ -568,7 +568,7 @@ func TestUnconfinable(t *testing.T) {
 			}
 			if row.status != 0 {
 				const message = "the build cannot be kept from the rest of the machine: mount namespace: operation not permitted"
-				const hint = "run pybuild as a user who may write to the prefix, allow the container namespaces (CAP_SYS_ADMIN), or accept that root builds: --unconfined"
+				const hint = "run pybuild as a user who may write to the prefix, allow the container namespaces (CAP_SYS_ADMIN, CAP_NET_ADMIN), or accept that root builds: --unconfined"
 				if e.Message != message || !slices.Equal(e.Hints, []string{hint}) {
 					t.Errorf("message %q, hints %q", e.Message, e.Hints)
 				}

@@ -145,7 +145,7 @@ func explain(ctx context.Context, err error) failure {
 	case errors.As(err, &launcher):
 		set(launcherStatus(launcher), "launcher", launcherHint(launcher))
 	case errors.As(err, &unconf):
-		set(3, "unconfined", "run pybuild as a user who may write to the prefix, allow the container namespaces (CAP_SYS_ADMIN), or accept that root builds: --unconfined")
+		set(3, "unconfined", "run pybuild as a user who may write to the prefix, allow the container namespaces (CAP_SYS_ADMIN, CAP_NET_ADMIN), or accept that root builds: --unconfined")
 	case errors.As(err, &clock):
 		set(3, "clock", "set the clock: make and the verification of signatures depend on it")
 	case errors.As(err, &memory):
