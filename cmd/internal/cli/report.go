@@ -22,6 +22,7 @@ import (
 	"pybuild/build/prefix"
 	"pybuild/cmd/internal/install"
 	"pybuild/cmd/internal/report"
+	"pybuild/fetch"
 	"pybuild/recipes"
 )
 
@@ -157,6 +158,16 @@ func (t *timeline) end(ctx context.Context, rel *recipes.Selection, result *inst
 	}
 	if err != nil {
 		failed(&c, explain(ctx, err))
+		// Of several sources, one that served something else tells more than the first.
+		var sources *fetch.SourcesError
+		if errors.As(err, &sources) {
+			for _, a := range sources.Attempts {
+				if refused := new(fetch.RefusedError); errors.As(a.Err, &refused) {
+					c.Reason = a.URL + ": " + a.Err.Error()
+					break
+				}
+			}
+		}
 	} else {
 		installed(&c, rel, result)
 	}
