@@ -13,8 +13,10 @@ import (
 // so far that a misspelt key is found.
 type Matrix struct {
 	Distributions []MatrixDistribution `json:"distributions"`
-	Pythons       []string             `json:"pythons"`  // versions: "3.13.5"
-	Profiles      []string             `json:"profiles"` // names: "quick"
+	// Publishers say who makes boxes, and for how long: "cloud-image" of "cloud-image/debian-13".
+	Publishers map[string]string `json:"publishers,omitempty"`
+	Pythons    []string          `json:"pythons"`  // versions: "3.13.5"
+	Profiles   []string          `json:"profiles"` // names: "quick"
 	// Upgrades are the newer patch releases to which Pythons are upgraded once they are proven: "3.13.5": "3.13.15".
 	Upgrades map[string]string `json:"upgrades,omitempty"`
 	// Tests are the cells in which CPython's own tests have to pass: "debian-13/3.13.5".

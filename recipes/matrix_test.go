@@ -36,9 +36,12 @@ func TestMatrixFile(t *testing.T) {
 		if (d.Suite == "") != (d.Image == "") {
 			t.Errorf("%s: images are made of what debootstrap makes: suite %q, image %q", d.Name, d.Suite, d.Image)
 		}
-		for provider := range d.Boxes {
-			if provider != "virtualbox" && provider != "libvirt" {
+		for provider, box := range d.Boxes {
+			if !slices.Contains([]string{"virtualbox", "libvirt", "qemu"}, provider) {
 				t.Errorf("%s: a box for %q, which the Vagrantfile does not know", d.Name, provider)
+			}
+			if publisher, _, _ := strings.Cut(box, "/"); m.Publishers[publisher] == "" {
+				t.Errorf("%s: nobody is known who makes %s", d.Name, box)
 			}
 		}
 	}
