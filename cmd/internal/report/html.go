@@ -31,13 +31,56 @@ func mark(s State) string {
 	}
 }
 
+// meaning is what the legend says of a state.
+func meaning(s State) string {
+	switch s {
+	case Passed:
+		return "built, proven and installed"
+	case Failed:
+		return "was not built, or is not right"
+	case ExpectedFailure:
+		return "failed, as the matrix says that it must"
+	default:
+		return "the matrix has it, and nothing is known of it"
+	}
+}
+
+// title is a cell as headings and links call it.
+func title(c Cell) string {
+	return fmt.Sprintf("%s, Python %s, %s", c.Distribution, c.Python, c.Profile)
+}
+
+// broken is the step in which a cell failed, "" where that is not known.
+func broken(c Cell) string {
+	for _, s := range c.Steps {
+		if s.State == Failed {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// A count is how many cells are in a state.
+type count struct {
+	State State
+	N     int
+}
+
+// counts are the states that cells are in, in the order of interest.
+func (r *Report) counts() (list []count) {
+	for _, s := range []State{Passed, Failed, ExpectedFailure, NotRun} {
+		if n := r.Count(s); n > 0 {
+			list = append(list, count{s, n})
+		}
+	}
+	return list
+}
+
 // summary counts the cells: "12 cells: 10 passed, 2 failed".
 func (r *Report) summary() string {
 	var list []string
-	for _, s := range []State{Passed, Failed, ExpectedFailure, NotRun} {
-		if n := r.Count(s); n > 0 {
-			list = append(list, fmt.Sprintf("%d %s", n, words(s)))
-		}
+	for _, c := range r.counts() {
+		list = append(list, fmt.Sprintf("%d %s", c.N, words(c.State)))
 	}
 	cells := "cells"
 	if len(r.Cells) == 1 {
@@ -102,6 +145,38 @@ func (r *Report) grids() []grid {
 	return grids
 }
 
+// A failure is the cells that failed for the same reason.
+type failure struct {
+	State   State
+	Reason  string
+	Squares []square
+}
+
+// failures are the reasons why cells failed, those that were expected last.
+func (r *Report) failures() (list []failure) {
+	for _, state := range []State{Failed, ExpectedFailure} {
+		for i := range r.Cells {
+			c := &r.Cells[i]
+			if c.State != state {
+				continue
+			}
+			same := func(f failure) bool { return f.State == state && f.Reason == c.Reason }
+			j := slices.IndexFunc(list, same)
+			if j < 0 {
+				j, list = len(list), append(list, failure{State: state, Reason: c.Reason})
+			}
+			list[j].Squares = append(list[j].Squares, square{Number: i + 1, Python: c.Python, Cell: c})
+		}
+	}
+	return list
+}
+
+// A line is the steps of a cell on the time that it took.
+type line struct {
+	Whole float64 // seconds
+	Bars  []bar
+}
+
 // A bar is a step on the page's time line.
 type bar struct {
 	Step
@@ -109,7 +184,7 @@ type bar struct {
 }
 
 // bars are the steps of a cell, each where it lies in the time of the cell.
-func bars(c Cell) []bar {
+func bars(c Cell) line {
 	whole := c.Seconds
 	for _, s := range c.Steps {
 		whole = max(whole, s.Started+s.Seconds)
@@ -124,7 +199,7 @@ func bars(c Cell) []bar {
 	for i, s := range c.Steps {
 		list[i] = bar{s, percent(s.Started), percent(s.Seconds)}
 	}
-	return list
+	return line{whole, list}
 }
 
 // duration is seconds for people.
@@ -150,9 +225,12 @@ func cores(n float64) string { return fmt.Sprintf("%.1f", n) }
 func HTML(r *Report, w io.Writer) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"duration": duration, "size": size, "cores": cores, "join": strings.Join, "words": words, "mark": mark, "bars": bars, "inc": func(n int) int { return n + 1 },
+		"title": title, "broken": broken, "meaning": meaning,
 	}).Parse(page)
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, map[string]any{"Report": r, "Summary": r.summary(), "Grids": r.grids()})
+	return t.Execute(w, map[string]any{
+		"Report": r, "One": len(r.Cells) == 1, "Summary": r.summary(), "Counts": r.counts(), "Failures": r.failures(), "Grids": r.grids(),
+	})
 }

@@ -103,6 +103,31 @@ func TestStages(t *testing.T) {
 	}
 }
 
+// TestFailures: cells that failed for the same reason come together, and those that were expected to fail come last.
+func TestFailures(t *testing.T) {
+	var cells []Cell
+	for i, c := range []Cell{
+		{State: ExpectedFailure, Reason: "x"}, {State: Failed, Reason: "y"}, {State: Passed, Reason: "y"}, {State: Failed, Reason: "x"}, {State: NotRun}, {State: Failed, Reason: "y"},
+	} {
+		c.Distribution, c.Python, c.Profile = "d", fmt.Sprint(i+1), "p"
+		cells = append(cells, c)
+	}
+	var got []string
+	for _, f := range New("", cells...).failures() {
+		line := string(f.State) + " " + f.Reason
+		for _, s := range f.Squares {
+			line += fmt.Sprintf(" %d:%s", s.Number, s.Cell.Python)
+		}
+		got = append(got, line)
+	}
+	if want := []string{"failed y 2:2 6:6", "failed x 4:4", "expected-failure x 1:1"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := New("", cells[2], cells[4]).failures(); got != nil {
+		t.Errorf("without failures: got %v", got)
+	}
+}
+
 func TestExpect(t *testing.T) {
 	for _, row := range []struct {
 		name    string
