@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,8 +100,8 @@ func (in *Installer) Verify(ctx context.Context, m *prefix.Manifest, dir string,
 	if err != nil {
 		return nil, err
 	}
-	reasons = append(reasons, failed...)
-	for _, stdlib := range report.Schemes {
+	// A marker comes before what pip makes of it, once, though several schemes may share a directory.
+	for _, stdlib := range slices.Compact(slices.Sorted(maps.Values(report.Schemes))) {
 		if err := pep668.Absent(stdlib); err != nil {
 			v.Marker = pep668.MarkerPresent
 			if !v.Managed {
@@ -108,6 +109,7 @@ func (in *Installer) Verify(ctx context.Context, m *prefix.Manifest, dir string,
 			}
 		}
 	}
+	reasons = append(reasons, failed...)
 	v.Overrides = pep668.Settings(where, pep668.Python{Prefix: dir, Marker: pep668.Marker{State: v.Marker}})
 	return v, v.judge(reasons)
 }
